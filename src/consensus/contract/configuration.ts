@@ -1,0 +1,115 @@
+/**
+ * Who belongs to a group. A configuration counts from the moment it is appended (Ongaro 2014, section 4.1), is rolled back
+ * when its entry is cut off, and changes only through joint consensus (section 4.3), also for a single member.
+ */
+import { assert } from "../../base/assert.ts";
+import { ByteReader, ByteWriter, BytesError } from "../../base/bytes.ts";
+import { type NodeId, nodeId } from "../../base/ids.ts";
+
+export type MemberRole = "voter" | "learner";
+
+export interface Member {
+  readonly id: NodeId;
+  /** The data folder behind the id; 0 until the leader has met the member and bound it. */
+  readonly incarnation: number;
+  readonly role: MemberRole;
+  /** A learner that becomes a voter by itself once it has caught up. */
+  readonly promote: boolean;
+  readonly name: string;
+  /** `host:port` of the peer port. */
+  readonly address: string;
+  /** URLs of the public port, for clients. */
+  readonly clientUrls: readonly string[];
+}
+
+export interface Configuration {
+  /** Sorted by id. Roles are those of the configuration being entered. */
+  readonly members: readonly Member[];
+  /** Voters of the configuration being left; empty unless joint. */
+  readonly outgoing: readonly NodeId[];
+}
+
+export const EMPTY_CONFIGURATION: Configuration = { members: [], outgoing: [] };
+
+export function incomingVoters(configuration: Configuration): readonly NodeId[] {
+  return configuration.members.filter((m) => m.role === "voter").map((m) => m.id);
+}
+
+export function isJoint(configuration: Configuration): boolean {
+  return configuration.outgoing.length > 0;
+}
+
+/** Everyone who takes part in a decision: voters of either half. */
+export function isVoter(configuration: Configuration, id: NodeId): boolean {
+  return configuration.outgoing.includes(id) || configuration.members.some((m) => m.id === id && m.role === "voter");
+}
+
+export function findMember(configuration: Configuration, id: NodeId): Member | undefined {
+  return configuration.members.find((m) => m.id === id);
+}
+
+/** Everyone who is sent the log: members, and voters being left. Sorted. */
+export function replicas(configuration: Configuration): readonly NodeId[] {
+  const ids = new Set<NodeId>(configuration.outgoing);
+  for (const member of configuration.members) ids.add(member.id);
+  return [...ids].sort((a, b) => a - b);
+}
+
+const VERSION = 1;
+
+export function encodeConfiguration(configuration: Configuration): Uint8Array {
+  const out = new ByteWriter().u8(VERSION).varint(configuration.members.length);
+  for (const m of configuration.members) {
+    out.varint(m.id).u53(m.incarnation);
+    out.u8((m.role === "voter" ? 1 : 0) | (m.promote ? 2 : 0));
+    out.text(m.name).text(m.address).varint(m.clientUrls.length);
+    for (const url of m.clientUrls) out.text(url);
+  }
+  out.varint(configuration.outgoing.length);
+  for (const id of configuration.outgoing) out.varint(id);
+  return out.finish();
+}
+
+/** Throws `BytesError` on anything but what `encodeConfiguration` wrote. */
+export function decodeConfiguration(bytes: Uint8Array): Configuration {
+  const input = new ByteReader(bytes);
+  if (input.u8() !== VERSION) throw new BytesError("unknown configuration version");
+  const members: Member[] = [];
+  for (let left = input.varint(); left > 0; left--) {
+    const id = nodeId(input.varint());
+    const memberIncarnation = input.u53();
+    const flags = input.u8();
+    const name = input.text();
+    const address = input.text();
+    const clientUrls: string[] = [];
+    for (let urls = input.varint(); urls > 0; urls--) clientUrls.push(input.text());
+    members.push({
+      id,
+      incarnation: memberIncarnation,
+      role: (flags & 1) !== 0 ? "voter" : "learner",
+      promote: (flags & 2) !== 0,
+      name,
+      address,
+      clientUrls,
+    });
+  }
+  const outgoing: NodeId[] = [];
+  for (let left = input.varint(); left > 0; left--) outgoing.push(nodeId(input.varint()));
+  input.end();
+  const configuration = { members, outgoing };
+  checkConfiguration(configuration);
+  return configuration;
+}
+
+/** Ids sorted and unique, at least one voter. */
+export function checkConfiguration(configuration: Configuration): void {
+  const { members } = configuration;
+  for (let i = 1; i < members.length; i++) {
+    const before = members[i - 1];
+    const here = members[i];
+    assert(before !== undefined && here !== undefined && before.id < here.id, "members sorted by id", { members });
+  }
+  assert(members.length === 0 || members.some((m) => m.role === "voter"), "a configuration has at least one voter", {
+    members,
+  });
+}

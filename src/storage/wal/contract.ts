@@ -1,0 +1,50 @@
+/** The write-ahead log as its users see it: one a node, shared by all its groups. Implemented by `wal.ts`. */
+import type { GroupId, LogIndex } from "../../base/ids.ts";
+import type { LogRecord } from "../../consensus/contract/record.ts";
+
+export interface WriteAheadLog {
+  /** Adds records to the open batch. Order is kept. Nothing is written before `flush`. */
+  append(group: GroupId, records: readonly LogRecord[]): void;
+  /**
+   * Makes everything appended so far durable with one write and one fdatasync. While one is under way the next batch
+   * gathers, and then goes at once. Rejects with DISK_FULL (nothing of the batch counts; the records were not kept, the
+   * node must not go on as if they were) or DISK_FAILED (latched: every later call rejects; the process must stop).
+   */
+  flush(): Promise<void>;
+  /** Entries of the group up to `upTo` are no longer needed: segments that hold nothing else are recycled. */
+  trim(group: GroupId, upTo: LogIndex): void;
+  /** Age of the oldest write that is not yet durable, 0 if none: for the disk watchdog. */
+  oldestOpenMs(): number;
+  /** False while free space is under the reserve. Sticky records are still accepted then. */
+  readonly hasRoom: boolean;
+  readonly stats: WalStats;
+  close(): Promise<void>;
+}
+
+export interface WalStats {
+  readonly segments: number;
+  readonly bytes: number;
+  readonly flushes: number;
+  readonly recycled: number;
+  readonly lastFlushMs: number;
+}
+
+/** A part of the log that held acknowledged data and cannot be read. */
+export interface WalDamage {
+  readonly segment: string;
+  readonly offset: number;
+  readonly why: string;
+  /** The entry, when the header is intact. */
+  readonly record:
+    | { readonly group: GroupId; readonly kind: number; readonly index: LogIndex; readonly term: number }
+    | undefined;
+}
+
+export interface WalRecovery {
+  /** Intact records per group, in the order in which they were appended. */
+  readonly groups: ReadonlyMap<GroupId, readonly LogRecord[]>;
+  /** Bytes of a last write that never became durable, cut off. */
+  readonly tornBytes: number;
+  /** Not empty: acknowledged records are missing; see reference PAR (FAST'18). Never silently shortened. */
+  readonly damage: readonly WalDamage[];
+}
