@@ -66,4 +66,6 @@ export interface GroupStatus extends CoreStatus {
   readonly pendingCommands: number;
   readonly pendingBytes: number;
   readonly diskFull: boolean;
+  /** True while acknowledged entries are missing here, or their damaged records have not yet left the disk. */
+  readonly damaged: boolean;
 }

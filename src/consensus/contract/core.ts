@@ -26,7 +26,8 @@ export interface LogStart {
 
 export type Input =
   | { readonly type: "tick" }
-  | { readonly type: "message"; readonly from: NodeId; readonly frame: Uint8Array }
+  /** `isStranger`: the sender is not the data folder that the configuration names, so that it has no vote to give. */
+  | { readonly type: "message"; readonly from: NodeId; readonly frame: Uint8Array; readonly isStranger?: boolean }
   /** Append one batch. Answered by `Effects.outcome`. */
   | { readonly type: "propose"; readonly body: Uint8Array; readonly bodyCrc: number }
   /** Ask for a read index. `context` is the caller's own and comes back in the grant; a core adds its own freshness. */

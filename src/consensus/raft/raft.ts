@@ -223,7 +223,7 @@ export class Raft implements ConsensusCore {
         this.#tick(pausedMs);
         break;
       case "message":
-        this.#receive(input.from, input.frame);
+        this.#receive(input.from, input.frame, input.isStranger === true);
         break;
       case "propose":
         this.#propose(input.body, input.bodyCrc);
@@ -351,7 +351,7 @@ export class Raft implements ConsensusCore {
 
   // ---------------------------------------------------------------- messages
 
-  #receive(from: NodeId, frame: Uint8Array): void {
+  #receive(from: NodeId, frame: Uint8Array, isStranger: boolean): void {
     let message: RaftMessage;
     try {
       message = decodeRaftMessage(frame);
@@ -371,13 +371,14 @@ export class Raft implements ConsensusCore {
         this.#vote(from, message);
         return;
       case "vote-response":
-        this.#voteResponse(from, message);
+        if (isStranger) this.#ignore(from, message.type, "another data folder under a member's id");
+        else this.#voteResponse(from, message);
         return;
       case "append-response":
-        if (this.#answerCounts(from, message)) this.#appendResponse(from, message);
+        if (this.#answerCounts(from, message, isStranger)) this.#appendResponse(from, message);
         return;
       case "heartbeat-response":
-        if (this.#answerCounts(from, message)) this.#heartbeatResponse(from, message);
+        if (this.#answerCounts(from, message, isStranger)) this.#heartbeatResponse(from, message);
         return;
       case "timeout-now":
         if (message.term === this.#term && this.#state.type === "follower" && this.#mayStand()) {
@@ -410,12 +411,12 @@ export class Raft implements ConsensusCore {
   }
 
   /** Settles the term of an answer; true: it is for this leadership. */
-  #answerCounts(from: NodeId, message: AppendResponse | HeartbeatResponse): boolean {
+  #answerCounts(from: NodeId, message: AppendResponse | HeartbeatResponse, isStranger: boolean): boolean {
     if (message.term > this.#term) {
       this.#becomeFollower(message.term, undefined, "a newer term was heard");
       return false;
     }
-    if (message.term < this.#term || this.#state.type !== "leader") return false;
+    if (isStranger || message.term < this.#term || this.#state.type !== "leader") return false;
     return this.#state.progress.has(from);
   }
 

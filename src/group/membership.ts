@@ -1,0 +1,106 @@
+/**
+ * The leader's duties towards the set of members, and changes asked for by users.
+ * Owns    binding members to their data folders, turning a wiped member into a learner, carrying out `changeMembers`.
+ *
+ * M1. A member whose disk was lost returns as a learner and becomes a voter again only when it has caught up.
+ */
+import { AlthingError } from "../base/errors.ts";
+import { ByteReader, ByteWriter } from "../base/bytes.ts";
+import type { Incarnation, LogIndex, NodeId } from "../base/ids.ts";
+import {
+  type Configuration,
+  decodeConfiguration,
+  encodeConfiguration,
+  isJoint,
+  type Member,
+} from "../consensus/contract/configuration.ts";
+import type { StepOutcome } from "../consensus/contract/core.ts";
+
+/** What the duties need of the group. */
+export interface MembershipPort {
+  readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
+  readonly isReadyLeader: boolean;
+  configuration(): { readonly configuration: Configuration; readonly index: LogIndex; readonly committed: boolean };
+  incarnationOf(id: NodeId): Incarnation | undefined;
+  change(members: readonly Member[]): StepOutcome;
+}
+
+/**
+ * One round of duties: proposes at most one change. `strangers` are nodes that returned with another data folder.
+ * Returns true if a change was proposed.
+ */
+export function tendMembers(port: MembershipPort, strangers: Map<NodeId, Incarnation>): boolean {
+  if (!port.isReadyLeader) return false;
+  const { configuration, committed } = port.configuration();
+  if (!committed || isJoint(configuration)) return false;
+  let changed = false;
+  const members = configuration.members.map((m): Member => {
+    const met = m.id === port.nodeId ? port.incarnation : port.incarnationOf(m.id);
+    if (m.incarnation === 0 && met !== undefined) {
+      changed = true;
+      return { ...m, incarnation: met };
+    }
+    const stranger = strangers.get(m.id);
+    if (stranger !== undefined && stranger !== m.incarnation && m.id !== port.nodeId) {
+      changed = true;
+      return { ...m, incarnation: stranger, role: "learner", promote: true }; // M1
+    }
+    return m;
+  });
+  for (const [id, met] of strangers) {
+    const member = configuration.members.find((m) => m.id === id);
+    if (member === undefined || member.incarnation === met) strangers.delete(id);
+  }
+  if (!changed || !members.some((m) => m.role === "voter")) return false;
+  return port.change(members).type === "accepted";
+}
+
+/** A control question: "make these the members, if the configuration still stands at this index". */
+export function encodeChange(base: LogIndex, members: readonly Member[]): Uint8Array {
+  return new ByteWriter(256)
+    .u8(1)
+    .varint(base)
+    .raw(encodeConfiguration({ members: [...members].sort((a, b) => a.id - b.id), outgoing: [] }))
+    .finish();
+}
+
+export function encodeTransfer(to: NodeId): Uint8Array {
+  return new ByteWriter(16).u8(2).varint(to).finish();
+}
+
+export type Control =
+  | { readonly type: "change"; readonly base: number; readonly members: readonly Member[] }
+  | { readonly type: "transfer"; readonly to: number };
+
+export function decodeControl(bytes: Uint8Array): Control {
+  const input = new ByteReader(bytes);
+  const tag = input.u8();
+  if (tag === 1) {
+    const base = input.varint();
+    return { type: "change", base, members: decodeConfiguration(input.raw(input.remaining)).members };
+  }
+  if (tag === 2) return { type: "transfer", to: input.varint() };
+  throw new AlthingError("REQUEST_INVALID", "Cannot answer: unknown control question");
+}
+
+/** A refused step as the error its caller sees; `retry` says whether waiting a little may help. */
+export function refusal(
+  outcome: Extract<StepOutcome, { type: "refused" }>,
+  what: string,
+): { readonly error: AlthingError; readonly retry: boolean } {
+  switch (outcome.reason) {
+    case "not-leader":
+      return { error: new AlthingError("NOT_LEADER", `Cannot ${what}: this node does not lead`), retry: true };
+    case "not-ready":
+    case "change-pending":
+    case "transferring":
+    case "overloaded":
+      return { error: new AlthingError("MEMBERSHIP_REFUSED", `Cannot ${what}: ${outcome.reason}`), retry: true };
+    case "invalid-members":
+      return {
+        error: new AlthingError("MEMBERSHIP_REFUSED", `Cannot ${what}: the members are not a valid set`),
+        retry: false,
+      };
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * What all groups of a node share: the data folder, the write-ahead log, the connections to other nodes.
+ * The same code runs on Node.js and in the simulator: everything of the world comes in through `ports`.
+ */
+import { AlthingError } from "../base/errors.ts";
+import { Deferred } from "../base/deferred.ts";
+import { type GroupId, type NodeId, nodeId } from "../base/ids.ts";
+import { Scope } from "../base/scope.ts";
+import { checkNodeConfig, type NodeConfig } from "../config/node-config.ts";
+import type { Configuration } from "../consensus/contract/configuration.ts";
+import type { CoreFactory } from "../consensus/contract/core.ts";
+import { recoverRaft } from "../consensus/raft/raft.ts";
+import { Group } from "../group/group.ts";
+import { Peers } from "../group/peers.ts";
+import type { StateMachine } from "../group/state-machine.ts";
+import type { Ports } from "../ports/ports.ts";
+import type { WalRecovery } from "../storage/wal/contract.ts";
+import { Wal } from "../storage/wal/wal.ts";
+import { type Identity, markJoined, openDataFolder, renewIncarnation } from "./data-folder.ts";
+
+const cores: Readonly<Record<NodeConfig["consensus"], CoreFactory>> = { raft: recoverRaft };
+
+export class Foundation {
+  readonly ports: Ports;
+  readonly config: NodeConfig;
+  readonly peers: Peers;
+  readonly wal: Wal;
+  /** Resolves with the reason when the node cannot go on; the owner then closes it. */
+  readonly failed: Promise<unknown>;
+  readonly #failed: Deferred<unknown>;
+  readonly #recovery: WalRecovery;
+  readonly #scope: Scope;
+  /** False once the node has lost its log: then others must add it again (F1 of `data-folder.ts`). */
+  readonly #isFounder: boolean;
+  #identity: Identity;
+  #marking: Promise<void> | undefined;
+
+  private constructor(
+    ports: Ports,
+    config: NodeConfig,
+    parts: {
+      identity: Identity;
+      peers: Peers;
+      wal: Wal;
+      recovery: WalRecovery;
+      isFounder: boolean;
+      scope: Scope;
+    },
+  ) {
+    this.ports = ports;
+    this.config = config;
+    this.#identity = parts.identity;
+    this.#isFounder = parts.isFounder;
+    this.peers = parts.peers;
+    this.wal = parts.wal;
+    this.#recovery = parts.recovery;
+    this.#scope = parts.scope;
+    this.#failed = new Deferred();
+    this.failed = this.#failed.promise;
+  }
+
+  /** Fails with CONFIG_INVALID, the errors of `openDataFolder`, ADDRESS_IN_USE, DISK_FULL, DISK_FAILED. */
+  static async open(ports: Ports, config: NodeConfig): Promise<Foundation> {
+    checkNodeConfig(config);
+    await using scope = new Scope();
+    const folder = await openDataFolder(ports, { nodeId: config.id, cluster: config.cluster });
+    scope.own(folder.lock);
+    const { wal, recovery } = await Wal.open(ports, {
+      folder: "wal",
+      segmentBytes: config.walSegmentBytes,
+      diskReserveBytes: config.limits.diskReserveBytes,
+    });
+    scope.own(wal);
+    await ports.disk.syncDirectory(""); // the names of the folders themselves
+    let { identity } = folder;
+    const isEmpty = recovery.groups.size === 0 && recovery.damage.length === 0;
+    if (identity.joined && isEmpty) {
+      identity = await renewIncarnation(ports, identity);
+      ports.observer.observe({ type: "log-lost", level: "warn", node: config.id });
+    }
+    const isFounder = !(identity.joined && isEmpty);
+    const peers = new Peers(ports, {
+      clusterId: clusterId(config.cluster),
+      nodeId: nodeId(config.id),
+      incarnation: identity.incarnation,
+    });
+    scope.own(peers);
+    await peers.listen(config.peerListen);
+    return new Foundation(ports, config, { identity, peers, wal, recovery, isFounder, scope: scope.move() });
+  }
+
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  get nodeId(): NodeId {
+    return nodeId(this.config.id);
+  }
+
+  /** Opens a group on this node. Its folder is for checkpoints and incoming snapshots. */
+  async openGroup<Result, Query, Answer>(
+    group: GroupId,
+    options: { readonly folder: string; readonly machine: StateMachine<Result, Query, Answer> },
+  ): Promise<Group<Result, Query, Answer>> {
+    const { config } = this;
+    const damage = this.#recovery.damage;
+    const opened = await Group.open(this.ports, {
+      group,
+      folder: options.folder,
+      machine: options.machine,
+      nodeId: this.nodeId,
+      incarnation: this.identity.incarnation,
+      core: cores[config.consensus],
+      wal: this.wal,
+      records: this.#recovery.groups.get(group) ?? [],
+      damaged: damage.some((d) => d.record === undefined || d.record.group === group),
+      peers: this.peers,
+      bootstrap: this.#bootstrap(),
+      priority: config.priority,
+      limits: config.limits,
+      timings: config.timings,
+      snapshotBytesPerSecond: config.snapshotBytesPerSecond,
+      fatal: (error) => this.fail(error),
+    });
+    const stop = opened.onChange(() => {
+      if (opened.applied === 0) return;
+      stop();
+      this.#markJoined();
+    });
+    return opened;
+  }
+
+  #markJoined(): void {
+    if (this.#identity.joined || this.#marking !== undefined) return;
+    this.#marking = markJoined(this.ports.disk, this.#identity).then(
+      (identity) => {
+        this.#identity = identity;
+      },
+      (error: unknown) => this.fail(error),
+    );
+  }
+
+  /** The node cannot go on. */
+  fail(error: unknown): void {
+    this.ports.observer.observe({
+      type: "node-failed",
+      level: "error",
+      node: this.config.id,
+      why: error instanceof Error ? error.message : String(error),
+      code: error instanceof AlthingError ? error.code : undefined,
+    });
+    this.#failed.resolve(error);
+  }
+
+  async close(): Promise<void> {
+    await this.#marking;
+    await this.#scope.close();
+  }
+
+  #bootstrap(): Configuration | undefined {
+    const initial = this.config.initialMembers;
+    if (initial === undefined || !this.#isFounder) return undefined;
+    const members = [...initial]
+      .sort((a, b) => a.id - b.id)
+      .map((m) => ({
+        id: nodeId(m.id),
+        incarnation: 0,
+        role: "voter" as const,
+        promote: false,
+        name: m.name,
+        address: m.address,
+        clientUrls: m.clientUrls,
+      }));
+    return { members, outgoing: [] };
+  }
+}
+
+/** A number for the cluster's name, 48 bits of FNV-1a: keeps nodes of different clusters apart, is no secret. */
+export function clusterId(name: string): number {
+  let high = 0x811c_9dc5;
+  let low = 0x01b3_84e7;
+  for (let i = 0; i < name.length; i++) {
+    high = Math.imul(high ^ name.charCodeAt(i), 0x0100_0193) >>> 0;
+    low = Math.imul(low ^ (name.charCodeAt(i) + i), 0x0100_0193) >>> 0;
+  }
+  return 1 + high * 0x1_0000 + (low & 0xffff);
+}
