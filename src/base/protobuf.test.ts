@@ -53,7 +53,8 @@ const oracle = protobuf
     repeated int64 numbers = 15; repeated Colour colours = 100;
     oneof choice { bytes one = 20; int64 two = 21; Leaf three = 22; bool four = 23; }
   }`)
-  .root.resolveAll().lookupType("Everything");
+  .root.resolveAll()
+  .lookupType("Everything");
 
 const Long = protobuf.util.Long;
 const bytes = fc.uint8Array({ maxLength: 40 });

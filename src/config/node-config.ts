@@ -62,7 +62,8 @@ export function checkNodeConfig(config: NodeConfig): void {
   };
   const { heartbeatMs, electionMs, diskStallMs, leaseMs } = config.timings;
   if (!Number.isSafeInteger(config.id) || config.id < 1) fail(`id must be a whole number from 1, not ${config.id}`);
-  if (electionMs < 2 * heartbeatMs) fail(`electionMs (${electionMs}) must be at least twice heartbeatMs (${heartbeatMs})`);
+  if (electionMs < 2 * heartbeatMs)
+    fail(`electionMs (${electionMs}) must be at least twice heartbeatMs (${heartbeatMs})`);
   if (diskStallMs >= electionMs) fail(`diskStallMs (${diskStallMs}) must be below electionMs (${electionMs})`);
   if (leaseMs >= electionMs) fail(`leaseMs (${leaseMs}) must be below electionMs (${electionMs})`);
   const initial = config.initialMembers;

@@ -54,24 +54,33 @@ export class Asks {
   lost(peer: NodeId): void {
     this.#fail(
       (ask) => ask.to === peer,
-      new AlthingError("OUTCOME_UNKNOWN", `Cannot tell what node ${peer} did: the connection broke`),
+      () => new AlthingError("OUTCOME_UNKNOWN", `Cannot tell what node ${peer} did: the connection broke`),
     );
   }
 
   expire(nowMs: number): void {
-    this.#fail((ask) => ask.signal?.aborted === true, new AlthingError("ABORTED", "Cannot ask: the caller gave up"));
-    this.#fail((ask) => nowMs >= ask.deadlineMs, new AlthingError("TIMEOUT", "Cannot ask: no answer in time"));
+    this.#fail(
+      (ask) => ask.signal?.aborted === true,
+      () => new AlthingError("ABORTED", "Cannot ask: the caller gave up"),
+    );
+    this.#fail(
+      (ask) => nowMs >= ask.deadlineMs,
+      () => new AlthingError("TIMEOUT", "Cannot ask: no answer in time"),
+    );
   }
 
   close(): void {
-    this.#fail(() => true, new AlthingError("CLOSED", "Cannot ask: the node is shutting down"));
+    this.#fail(
+      () => true,
+      () => new AlthingError("CLOSED", "Cannot ask: the node is shutting down"),
+    );
   }
 
-  #fail(which: (ask: OpenAsk) => boolean, error: AlthingError): void {
+  #fail(which: (ask: OpenAsk) => boolean, error: () => AlthingError): void {
     for (const [id, ask] of this.#open) {
       if (!which(ask)) continue;
       this.#open.delete(id);
-      ask.answer.reject(error);
+      ask.answer.reject(error());
     }
   }
 }

@@ -393,7 +393,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
 
   read(query: Query, options: CallOptions & { readonly level: ReadLevel }): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const ready = (error: unknown): void => {
+      const ready = (error: AlthingError | undefined): void => {
         if (error !== undefined) reject(error);
         else resolve(this.query(query));
       };
@@ -401,7 +401,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     });
   }
 
-  whenReadable(level: ReadLevel, ready: (error: unknown) => void, options: CallOptions = {}): void {
+  whenReadable(level: ReadLevel, ready: (error: AlthingError | undefined) => void, options: CallOptions = {}): void {
     const deadlineMs = this.#ports.clock.monotonicMs() + (options.timeoutMs ?? this.#options.timings.callTimeoutMs);
     const reader: Reader = { ready, deadlineMs, signal: options.signal };
     if (this.#closed) {

@@ -2,6 +2,7 @@
  * What the layers above see of a replicated group on this node. Every node has the same handle, leader or not: proposals
  * and read confirmations travel to the leader by themselves.
  */
+import type { AlthingError } from "../base/errors.ts";
 import type { LogIndex, NodeId, Term } from "../base/ids.ts";
 import type { Member } from "../consensus/contract/configuration.ts";
 import type { CoreStatus } from "../consensus/contract/core.ts";
@@ -27,7 +28,7 @@ export interface GroupHandle<Result, Query, Answer> {
    * Calls `ready` when a local read has the given level: then `query` what you like within the same turn. For doors: many
    * reads share one confirmation. `error` is undefined on success.
    */
-  whenReadable(level: ReadLevel, ready: (error: unknown) => void, options?: CallOptions): void;
+  whenReadable(level: ReadLevel, ready: (error: AlthingError | undefined) => void, options?: CallOptions): void;
   /** Reads the local replica as it stands, without any confirmation. */
   query(query: Query): Answer;
 

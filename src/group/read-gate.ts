@@ -9,7 +9,7 @@ import { AlthingError } from "../base/errors.ts";
 import type { LogIndex } from "../base/ids.ts";
 
 export interface Reader {
-  readonly ready: (error: unknown) => void;
+  readonly ready: (error: AlthingError | undefined) => void;
   readonly deadlineMs: number;
   readonly signal: AbortSignal | undefined;
 }
@@ -99,7 +99,7 @@ export class ReadGate {
     }
   }
 
-  close(error: unknown): void {
+  close(error: AlthingError): void {
     const all = [...this.#waiting];
     for (const round of this.#rounds.values()) all.push(...round.readers);
     for (const g of this.#granted) all.push(...g.readers);

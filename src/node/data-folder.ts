@@ -89,7 +89,8 @@ function parseIdentity(text: string): Identity {
   } catch (cause) {
     throw new AlthingError("DATA_CORRUPT", "Cannot read the data folder: its identity file is not JSON", { cause });
   }
-  const field = (name: string): unknown => (typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined);
+  const field = (name: string): unknown =>
+    typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
   const format = field("format");
   if (typeof format === "number" && format > FORMAT) {
     throw new AlthingError(

@@ -1,5 +1,6 @@
 /**
  * What of this node's records is on disk, and which messages wait for it.
+ * Source  Ongaro 2014, section 10.2.1 (writing in parallel); etcd-io/raft's notes on asynchronous storage writes (the ABA race).
  * Owns    tickets (one a persist, completed in order because there is one WAL), the durable log index, held messages.
  *
  * D1. A message held by a ticket leaves after that ticket and all before it are complete.

@@ -80,7 +80,10 @@ export interface GroupScenarioOptions {
   readonly network?: Scenario<GroupNode>["network"];
 }
 
-export function groupScenario(seed: number, options: GroupScenarioOptions = {}): Scenario<GroupNode> & { acknowledged: Acknowledged[] } {
+export function groupScenario(
+  seed: number,
+  options: GroupScenarioOptions = {},
+): Scenario<GroupNode> & { acknowledged: Acknowledged[] } {
   const nodes = options.nodes ?? 3;
   const acknowledged: Acknowledged[] = [];
   const sent = new Set<number>();
@@ -105,7 +108,8 @@ export function groupScenario(seed: number, options: GroupScenarioOptions = {}):
         const list = call.value;
         for (const a of acknowledged) {
           if (a.key !== key || a.byMs > startedMs) continue;
-          if (list[a.position] !== a.value) throw new Error(`stale read: ${a.value} was acknowledged at ${a.byMs} ms, read began ${startedMs} ms`);
+          if (list[a.position] !== a.value)
+            throw new Error(`stale read: ${a.value} was acknowledged at ${a.byMs} ms, read began ${startedMs} ms`);
         }
       }
     }
@@ -135,7 +139,13 @@ export function groupScenario(seed: number, options: GroupScenarioOptions = {}):
       const status = instance.group.status();
       const me = status.configuration.members.find((m) => m.id === node);
       const bound = me?.incarnation === instance.foundation.identity.incarnation;
-      return !status.damaged && me?.role === "voter" && bound && status.commit > 0 && status.configuration.outgoing.length === 0;
+      return (
+        !status.damaged &&
+        me?.role === "voter" &&
+        bound &&
+        status.commit > 0 &&
+        status.configuration.outgoing.length === 0
+      );
     },
     faults: options.faults ?? { rotPrefix: "wal/", meanGapMs: 1_500, electionMs: 1_000 },
     network: options.network ?? {},
@@ -157,7 +167,8 @@ export function groupScenario(seed: number, options: GroupScenarioOptions = {}):
         }
       }
       for (const a of acknowledged) {
-        if (furthest?.get(a.key)?.[a.position] !== a.value) throw new Error(`lost: ${a.value} at ${a.position} of ${a.key}`);
+        if (furthest?.get(a.key)?.[a.position] !== a.value)
+          throw new Error(`lost: ${a.value} at ${a.position} of ${a.key}`);
       }
     },
   };

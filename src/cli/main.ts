@@ -1,0 +1,21 @@
+#!/usr/bin/env node
+/**
+ * The first file that runs. It uses old syntax only and loads the rest afterwards, so that an older Node gets a sentence
+ * instead of a syntax error.
+ */
+const found = process.versions.node.split(".");
+const major = Number(found[0]);
+const minor = Number(found[1]);
+
+if (major < 22 || (major === 22 && minor < 18)) {
+  process.stderr.write(
+    "error: Cannot run althing: it needs Node.js 22.18 or newer, this is " +
+      process.versions.node +
+      ". Next: install a current Node.js from https://nodejs.org\n",
+  );
+  process.exitCode = 1;
+} else {
+  void import("./program.ts").then(function (program) {
+    return program.main(process.argv.slice(2));
+  });
+}

@@ -1,0 +1,50 @@
+/**
+ * What the coordination group's log holds: one tag byte, then a protobuf message. For client requests that message is the
+ * request as it came in at the door, byte for byte.
+ */
+import { field, type Infer, message } from "../base/protobuf.ts";
+
+/** Never renumber: logs on disk hold these. */
+export const CommandTag = {
+  put: 1,
+  deleteRange: 2,
+  txn: 3,
+  compact: 4,
+  leaseGrant: 5,
+  leaseRevoke: 6,
+  leaseCheckpoint: 7,
+  /** A revocation by the leader's clock; void in any other term than the one it names. */
+  leaseExpire: 8,
+  alarm: 9,
+  /** Draws the next member id, at least the given one. */
+  memberId: 10,
+} as const;
+export type CommandTag = (typeof CommandTag)[keyof typeof CommandTag];
+
+export const LeaseExpire = message({ id: field(1, "int64"), term: field(2, "uint53") });
+export type LeaseExpire = Infer<typeof LeaseExpire>;
+
+export const LeaseNote = message({ id: field(1, "int64"), remainingTtl: field(2, "int53") });
+export type LeaseNote = Infer<typeof LeaseNote>;
+
+export const MemberIdRequest = message({ least: field(1, "uint53") });
+export type MemberIdRequest = Infer<typeof MemberIdRequest>;
+
+interface Encoder<In> {
+  encode(value: In, headroom?: number): Uint8Array;
+}
+
+/** The command that carries `request`. */
+export function command<In>(tag: CommandTag, codec: Encoder<In>, request: In): Uint8Array {
+  const bytes = codec.encode(request, 1);
+  bytes[0] = tag;
+  return bytes;
+}
+
+/** The command that carries a request already encoded. */
+export function commandOfBytes(tag: CommandTag, request: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(request.length + 1);
+  bytes[0] = tag;
+  bytes.set(request, 1);
+  return bytes;
+}
