@@ -2,7 +2,8 @@
  * What the coordination group's log holds: one tag byte, then a protobuf message. For client requests that message is the
  * request as it came in at the door, byte for byte.
  */
-import { field, type Infer, message } from "../base/protobuf.ts";
+import { field, type Infer, message, repeatedNested } from "../base/protobuf.ts";
+import { LeaseCheckpoint } from "./messages.ts";
 
 /** Never renumber: logs on disk hold these. */
 export const CommandTag = {
@@ -12,6 +13,7 @@ export const CommandTag = {
   compact: 4,
   leaseGrant: 5,
   leaseRevoke: 6,
+  /** `LeaseNotes`. */
   leaseCheckpoint: 7,
   /** A revocation by the leader's clock; void in any other term than the one it names. */
   leaseExpire: 8,
@@ -24,8 +26,9 @@ export type CommandTag = (typeof CommandTag)[keyof typeof CommandTag];
 export const LeaseExpire = message({ id: field(1, "int64"), term: field(2, "uint53") });
 export type LeaseExpire = Infer<typeof LeaseExpire>;
 
-export const LeaseNote = message({ id: field(1, "int64"), remainingTtl: field(2, "int53") });
-export type LeaseNote = Infer<typeof LeaseNote>;
+/** What is left of leases by the clock of the leader of `term`; void in any other. */
+export const LeaseNotes = message({ term: field(1, "uint53"), checkpoints: repeatedNested(2, LeaseCheckpoint) });
+export type LeaseNotes = Infer<typeof LeaseNotes>;
 
 export const MemberIdRequest = message({ least: field(1, "uint53") });
 export type MemberIdRequest = Infer<typeof MemberIdRequest>;

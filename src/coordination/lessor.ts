@@ -14,10 +14,10 @@ import type { Observer } from "../ports/observer.ts";
 import type { StoreResult } from "./store-result.ts";
 import type { GroupHandle } from "../group/handle.ts";
 import type { Outcome } from "../group/outcome.ts";
-import { CommandTag, command, LeaseExpire } from "./command.ts";
+import { CommandTag, command, LeaseExpire, LeaseNotes } from "./command.ts";
 import { EtcdError } from "./etcd-error.ts";
 import type { Lease, LeaseListener, LeaseTable } from "./lease-table.ts";
-import { LeaseCheckpointRequest } from "./messages.ts";
+import type { LeaseCheckpoint } from "./messages.ts";
 
 type Handle = Pick<
   GroupHandle<StoreResult, never, unknown>,
@@ -38,6 +38,8 @@ export interface LessorOptions {
 interface Deadline {
   readonly id: bigint;
   atMs: number;
+  /** What is left was noted in the log, or is about to be. */
+  noted: boolean;
   /** Revocations that wait for their result; set once the lease has run out. */
   ending: ((ended: boolean) => void)[] | undefined;
 }
@@ -57,6 +59,7 @@ type State =
 /** Revocations proposed in one turn, so that a mass expiry does not crowd out everything else. */
 const EXPIRIES_PER_ROUND = 200;
 const RETRY_MS = 500;
+const NOTES_PER_COMMAND = 1_000;
 
 export class Lessor implements LeaseListener {
   readonly #options: LessorOptions;
@@ -102,8 +105,9 @@ export class Lessor implements LeaseListener {
       if (ended) return undefined;
       throw new EtcdError("NO_LEADER");
     }
-    deadline.atMs = Math.max(deadline.atMs, fromMs + lease.ttl * 1_000); // L4
-    if (lease.remainingTtl !== 0) this.#note([{ id, remainingTtl: 0 }]);
+    deadline.atMs = Math.max(deadline.atMs, fromMs + lease.ttl * 1_000); // L4; notes made from here on know of it
+    // The next leader must not go by a note from before this renewal: it is taken back before the client is answered.
+    if (deadline.noted) await this.#takeBack(state, deadline);
     return lease.ttl;
   }
 
@@ -115,6 +119,14 @@ export class Lessor implements LeaseListener {
     const deadline = state.deadlines.get(id);
     if (deadline === undefined || this.#options.table.get(id) === undefined) return undefined;
     return Math.max(0, Math.floor((deadline.atMs - this.#options.clock.monotonicMs()) / 1_000));
+  }
+
+  async #takeBack(state: State & { readonly type: "leading" }, deadline: Deadline): Promise<void> {
+    deadline.noted = false;
+    const outcome = await this.#note(state, [{ id: deadline.id, remainingTtl: 0 }]);
+    if (outcome.type === "committed" && outcome.result.type !== "error" && this.#state === state) return;
+    deadline.noted = true;
+    throw new EtcdError("NO_LEADER");
   }
 
   /** This node still leads in the same term, and has applied all that was acknowledged so far. */
@@ -189,7 +201,7 @@ export class Lessor implements LeaseListener {
   }
 
   #watch(state: State & { readonly type: "leading" }, lease: Lease, atMs: number): void {
-    const deadline: Deadline = { id: lease.id, atMs, ending: undefined };
+    const deadline: Deadline = { id: lease.id, atMs, noted: lease.remainingTtl !== 0, ending: undefined };
     state.deadlines.set(lease.id, deadline);
     state.queue.push({ atMs, deadline });
     if (state.queue.peek()?.deadline === deadline) this.#planExpiry(state);
@@ -264,22 +276,28 @@ export class Lessor implements LeaseListener {
   #noteAll(state: State & { readonly type: "leading" }): void {
     const { checkpointIntervalMs, clock, table } = this.#options;
     const nowMs = clock.monotonicMs();
-    const notes: { readonly id: bigint; readonly remainingTtl: number }[] = [];
-    for (const { id, atMs, ending } of state.deadlines.values()) {
+    const notes: LeaseCheckpoint[] = [];
+    for (const deadline of state.deadlines.values()) {
+      const { id, atMs, ending } = deadline;
       const lease = table.get(id);
       const remainingTtl = Math.ceil((atMs - nowMs) / 1_000);
-      // Only leases that outlive several rounds, and of them those of which a round's worth is gone.
+      // Only leases that outlive several rounds, and of them those of which some is gone.
       if (lease === undefined || ending !== undefined || lease.ttl * 1_000 <= checkpointIntervalMs) continue;
       if (remainingTtl < 1 || remainingTtl >= lease.ttl || remainingTtl === lease.remainingTtl) continue;
+      deadline.noted = true;
       notes.push({ id, remainingTtl });
     }
-    const perCommand = 1_000;
-    for (let i = 0; i < notes.length; i += perCommand) this.#note(notes.slice(i, i + perCommand));
+    // Lost notes do no harm: the next leader then gives more time, not less.
+    for (let i = 0; i < notes.length; i += NOTES_PER_COMMAND) {
+      void this.#note(state, notes.slice(i, i + NOTES_PER_COMMAND));
+    }
   }
 
-  #note(checkpoints: readonly { readonly id: bigint; readonly remainingTtl: number }[]): void {
-    // Lost notes do no harm: the next leader then gives more time, not less.
-    const bytes = command(CommandTag.leaseCheckpoint, LeaseCheckpointRequest, { checkpoints });
-    this.#options.handle.submit(bytes, () => undefined);
+  #note(
+    state: State & { readonly type: "leading" },
+    checkpoints: readonly LeaseCheckpoint[],
+  ): Promise<Outcome<StoreResult>> {
+    const bytes = command(CommandTag.leaseCheckpoint, LeaseNotes, { term: state.term, checkpoints });
+    return new Promise((resolve) => this.#options.handle.submit(bytes, resolve));
   }
 }

@@ -6,13 +6,12 @@ import { logIndex, sessionId, term } from "../base/ids.ts";
 import type { InferInput } from "../base/protobuf.ts";
 import { hasCode } from "../base/errors.ts";
 import { simKernels } from "../sim/sim-kernels.ts";
-import { CommandTag, command, LeaseExpire, MemberIdRequest } from "./command.ts";
+import { CommandTag, command, LeaseExpire, LeaseNotes, MemberIdRequest } from "./command.ts";
 import {
   AlarmRequest,
   CompactionRequest,
   DeleteRangeRequest,
   type KeyValue,
-  LeaseCheckpointRequest,
   LeaseGrantRequest,
   LeaseRevokeRequest,
   PutRequest,
@@ -394,7 +393,10 @@ describe("Store.apply()", () => {
     const bench = new Bench();
     bench.grant(8n, 100);
     const checkpoints = [{ id: 8n, remainingTtl: 40 }];
-    bench.apply(command(CommandTag.leaseCheckpoint, LeaseCheckpointRequest, { checkpoints }));
+    const notes = command(CommandTag.leaseCheckpoint, LeaseNotes, { term: 5, checkpoints });
+    expect(bench.apply(notes, 6)).toEqual(error("FENCED"));
+    expect(bench.store.leases.get(8n)).toMatchObject({ remainingTtl: 0 });
+    bench.apply(notes, 5);
     await bench.checkpoint();
     await bench.restart();
     expect(bench.store.leases.get(8n)).toMatchObject({ ttl: 100, remainingTtl: 40 });

@@ -14,7 +14,7 @@ import type { ApplyPoint, Codec, DurableState, MachineSnapshot, StateMachine } f
 import type { Clock } from "../ports/clock.ts";
 import type { Kernels } from "../ports/kernels.ts";
 import type { Engine, EngineWrite } from "../storage/engine/engine.ts";
-import { CommandTag, LeaseExpire, MemberIdRequest } from "./command.ts";
+import { CommandTag, LeaseExpire, LeaseNotes, MemberIdRequest } from "./command.ts";
 import type { EtcdErrorCode } from "./etcd-error.ts";
 import { History } from "./history.ts";
 import { KeyIndex } from "./key-index.ts";
@@ -26,7 +26,6 @@ import {
   AlarmType,
   CompactionRequest,
   DeleteRangeRequest,
-  LeaseCheckpointRequest,
   LeaseGrantRequest,
   LeaseRevokeRequest,
   PutRequest,
@@ -76,6 +75,8 @@ export interface StoreListener {
   published(from: number, to: number): void;
   /** The whole state was replaced by a later one. */
   replaced(): void;
+  /** A compaction was applied: `compactStep` has work. */
+  compacting?(): void;
 }
 
 const STATE_KEY = stateKey(0x73); // "s"
@@ -231,7 +232,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
         case CommandTag.leaseRevoke:
           return this.#leaseRevoke(LeaseRevokeRequest.decode(body).id);
         case CommandTag.leaseCheckpoint:
-          return this.#leaseCheckpoint(LeaseCheckpointRequest.decode(body));
+          return this.#leaseCheckpoint(LeaseNotes.decode(body), point);
         case CommandTag.leaseExpire: {
           // An entry of term t was proposed by the one leader of t. If the clock that ran out was that of an earlier
           // leader, the lease may have been renewed since: the command is void (etcd issue 15247).
@@ -253,7 +254,10 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
   }
 
   entryApplied(_index: LogIndex): void {
-    if (this.#mvcc.compactionPending) this.#mvcc.compactStep();
+    if (this.#mvcc.compactionPending) {
+      this.#mvcc.compactStep(); // under load too it goes on: a step with each entry
+      if (this.#mvcc.compactionPending) for (const listener of this.#listeners) listener.compacting?.();
+    }
     const to = this.revision;
     if (to === this.#published) return;
     const from = this.#published + 1;
@@ -330,8 +334,9 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
     return { type: "lease-revoke", revision };
   }
 
-  #leaseCheckpoint(request: LeaseCheckpointRequest): StoreResult {
-    for (const { id, remainingTtl } of request.checkpoints) this.leases.note(id, Math.max(remainingTtl, 0));
+  #leaseCheckpoint(notes: LeaseNotes, point: ApplyPoint): StoreResult {
+    if (notes.term !== point.term) return { type: "error", error: "FENCED" };
+    for (const { id, remainingTtl } of notes.checkpoints) this.leases.note(id, Math.max(remainingTtl, 0));
     return { type: "lease-checkpoint", revision: this.revision };
   }
 

@@ -327,6 +327,29 @@ describe("gRPC", () => {
     http2.destroy();
   });
 
+  it("takes no more requests of a watcher that does not read the answers", async () => {
+    const http2 = connectHttp2(`http://${door.address}`);
+    http2.on("error", () => undefined);
+    const stream = http2.request({
+      ":method": "POST",
+      ":path": "/etcdserverpb.Watch/Watch",
+      "content-type": "application/grpc",
+    });
+    stream.on("error", () => undefined);
+    stream.pause();
+    const one = frame(m.WatchRequest.encode({ requestUnion: { type: "progressRequest", value: {} } }));
+    const many = Buffer.concat(Array.from({ length: 1_000 }, () => one));
+    let taken = 0;
+    for (let i = 0; i < 300; i++) stream.write(many, () => taken++);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const before = taken;
+    expect(before).toBeLessThan(100); // 300 000 requests, of which a window or two have left
+    stream.resume();
+    await until(() => taken > before + 20);
+    stream.close();
+    http2.destroy();
+  });
+
   it("answers the standard health service", async () => {
     const check = async (): Promise<readonly number[]> => {
       const answer = await client.call("/grpc.health.v1.Health/Check", { chunks: [frame(new Uint8Array(0))] });

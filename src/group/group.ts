@@ -7,9 +7,9 @@
  *
  * H1. Effects are carried out in the order of the steps. Records reach the WAL before anything that may depend on them.
  * H2. A checkpoint never claims more than is applied, and what is applied is committed and durable in the WAL.
- * H3. A disk that fails stops the node; a full one stops writes, and what could not be written is written again.
+ * H3. A disk that fails stops the node. A full one stops writes: a leader refuses them, and what is under way waits.
  */
-import { AlthingError, hasCode } from "../base/errors.ts";
+import { AlthingError } from "../base/errors.ts";
 import { assert } from "../base/assert.ts";
 import { concatBytes, EMPTY_BYTES } from "../base/bytes.ts";
 import {
@@ -83,7 +83,6 @@ export interface GroupOptions<Result, Query, Answer> {
 const HOUSEKEEPING_MS = 100;
 const APPLY_BUDGET_MS = 20;
 const ENTRY_BYTES_MAX = 4 * 1024 * 1024;
-const DISK_FULL_RETRY_MS = 250;
 const CHECKPOINT_IDLE_MS = 30_000;
 
 const refusedReasons = ["not-leader", "overloaded", "disk-full"] as const;
@@ -93,11 +92,6 @@ interface WaitingPart {
   /** Undefined: this node's own. */
   readonly from: NodeId | undefined;
   readonly part: Uint8Array;
-}
-
-interface Unflushed {
-  readonly ticket: number;
-  readonly records: readonly LogRecord[];
 }
 
 export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, Answer> {
@@ -122,7 +116,9 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   /** Sizes of applied entries, for deciding how much log to keep. */
   #recent: { readonly index: LogIndex; readonly bytes: number }[] = [];
   #parts: WaitingPart[] = [];
-  #unflushed: Unflushed[] = [];
+  /** Newest ticket given to the WAL, and newest one that is durable. */
+  #lastTicket = 0;
+  #flushedTicket = 0;
   #flushing = false;
   #turnDue = false;
   #wake: { readonly timer: Timer; readonly atMs: number } | undefined;
@@ -234,9 +230,10 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
         random: () => ports.random.unit(),
         crc32: (bytes) => ports.kernels.crc32(bytes),
       },
-      { start, records: options.records, damagedUpTo },
+      { start, records: ownCopies(options.records, start.index), damagedUpTo },
       ports.clock.monotonicMs(),
     );
+    options.wal.trim(options.group, start.index); // the WAL forgets trims at a restart
     const group = new Group(ports, options, { replica, durable, file, core });
     const proposer = group.#proposer;
     relay.target = {
@@ -307,7 +304,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
       pendingCommands: this.#proposer.pendingCommands,
       pendingBytes: this.#proposer.pendingBytes,
       diskFull: !this.#options.wal.hasRoom,
-      damaged: this.#core.status().damaged || this.#cleanUpTo !== undefined,
+      damaged: this.#core.status().damaged || this.#options.wal.isDamaged,
     };
   }
 
@@ -646,7 +643,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   #carryOut(effects: Effects): void {
     if (effects.persist !== undefined) {
       this.#options.wal.append(this.#options.group, effects.persist.records);
-      this.#unflushed.push(effects.persist);
+      this.#lastTicket = effects.persist.ticket;
       this.#turn();
     }
     for (const { to, frame } of effects.send) this.#sendTo(to, { type: "consensus", frame });
@@ -662,41 +659,24 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   }
 
   #flush(): void {
-    if (this.#flushing || this.#unflushed.length === 0) return;
+    if (this.#flushing || this.#lastTicket === this.#flushedTicket) return;
     this.#flushing = true;
-    const batch = this.#unflushed;
-    this.#unflushed = [];
-    const ticket = batch.at(-1)?.ticket ?? 0;
+    const ticket = this.#lastTicket;
     this.#options.wal
       .flush()
       .then(
         () => {
           this.#flushing = false;
+          this.#flushedTicket = ticket;
           if (this.#closed) return;
           this.#step({ type: "durable", ticket });
           this.#flush(); // what gathered meanwhile goes at once
         },
-        (error: unknown) => this.#flushFailed(error, batch),
+        (error: unknown) => {
+          if (!this.#closed) this.#options.fatal(error); // H3
+        },
       )
       .catch((error: unknown) => this.#options.fatal(error));
-  }
-
-  /** H3. */
-  #flushFailed(error: unknown, batch: readonly Unflushed[]): void {
-    if (this.#closed) return;
-    if (!hasCode(error, "DISK_FULL")) {
-      this.#options.fatal(error);
-      return;
-    }
-    this.#ports.observer.observe({ type: "disk-full", level: "warn", group: this.#options.group });
-    this.#timer(DISK_FULL_RETRY_MS, () => {
-      // None of the batch was kept, and what came after it was refused with it: write all of it again, in order.
-      const again = [...batch, ...this.#unflushed];
-      this.#unflushed = again;
-      for (const { records } of again) this.#options.wal.append(this.#options.group, records);
-      this.#flushing = false;
-      this.#flush();
-    });
   }
 
   #arm(): void {
@@ -1096,6 +1076,13 @@ function closedError(): AlthingError {
 function mapRefusal(outcome: Extract<StepOutcome, { type: "refused" }>, what: string): AlthingError {
   const { error, retry } = refusal(outcome, what);
   return retry ? new AlthingError("NOT_LEADER", error.message) : error;
+}
+
+/** Recovered bodies are views that would keep whole WAL segments in memory: what stays in the log gets bytes of its own. */
+function ownCopies(records: readonly LogRecord[], after: LogIndex): readonly LogRecord[] {
+  return records.map((r) =>
+    isSticky(r.kind) || r.index > after ? { ...r, body: r.body.slice() } : { ...r, body: EMPTY_BYTES },
+  );
 }
 
 /** The last index that may have been acknowledged, if any of the records up to it is missing; R7 of the core. */

@@ -103,6 +103,7 @@ class FuzzRun {
   readonly #splits: number;
   readonly #hurry: number;
   readonly #rush: number;
+  readonly #calm: number;
   #proposals = 0;
 
   constructor(options: FuzzOptions, tally: FuzzTally) {
@@ -114,9 +115,10 @@ class FuzzRun {
     this.#crash = prng.pick([0, 0.01, 0.03, 0.08]);
     this.#lag = prng.pick([0.05, 0.3, 0.8]);
     this.#churn = prng.pick([0, 0.03, 0.12]);
-    this.#splits = prng.pick([0, 0.02, 0.06]);
+    this.#splits = prng.pick([0, 0.03, 0.1]);
     this.#hurry = prng.pick([0, 0.2, 0.5]);
-    this.#rush = prng.pick([0, 0.1, 0.3]);
+    this.#rush = prng.pick([0, 0.05, 0.2]);
+    this.#calm = prng.pick([0.01, 0.04, 0.1]);
     const ids = Array.from({ length: options.nodes }, (_, i) => nodeId(i + 1));
     const draws = new Map<NodeId, Prng>();
     const drift = prng.pick([0, 0, 0.02]);
@@ -164,6 +166,8 @@ class FuzzRun {
     if (prng.chance(this.#crash)) this.#crashOrRestart();
     if (prng.chance(this.#churn)) this.#operate();
     if (prng.chance(this.#splits)) this.#partition();
+    // Between the storms everything due happens in order for a while: so leaders are made that the next storm can undo.
+    if (prng.chance(this.#calm)) cluster.run(prng.below(ELECTION_MS * 2));
     if (cluster.transfers.length > 0 && prng.chance(0.05)) {
       cluster.finishTransfer(prng.pick(cluster.transfers), prng.chance(0.8));
     }

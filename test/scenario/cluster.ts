@@ -219,6 +219,7 @@ export class Cluster {
     assert(machine.core === undefined, "a machine that is down", { id });
     machine.life++;
     const start = machine.checkpoint;
+    machine.damagedUpTo ??= this.#hole(machine);
     const random = this.#options.random(id);
     const priority = this.#options.priority?.(id) ?? 0;
     const core = this.#options.factory(
@@ -352,12 +353,12 @@ export class Cluster {
     if (at.index >= core.status().first) this.input(id, { type: "trim", start: at });
   }
 
-  /** Rewrites the disk as a WAL does that recycles segments: sticky records once, no entries below the log's start. */
+  /** Rewrites the disk as a WAL does that recycles segments: sticky records once, no entries below a checkpoint. */
   recycle(id: NodeId): void {
     const machine = this.machine(id);
     const newest = new Map<number, LogRecord>();
     for (const record of machine.disk) if (isSticky(record.kind)) newest.set(record.kind, record);
-    const start = newest.get(RecordKind.start)?.index ?? 0;
+    const start = Math.max(newest.get(RecordKind.start)?.index ?? 0, machine.checkpoint.index);
     machine.disk = [...newest.values(), ...machine.disk.filter((r) => !isSticky(r.kind) && r.index > start)];
   }
 
@@ -576,6 +577,21 @@ export class Cluster {
   #isStranger(at: NodeId, id: NodeId): boolean {
     const bound = findMember(this.core(at).status().configuration, id)?.incarnation ?? 0;
     return bound !== 0 && bound !== this.machine(id).incarnation;
+  }
+
+  /** What a host concludes from the records alone: beyond a gap, the highest index may have been acknowledged. */
+  #hole(machine: Machine): LogIndex | undefined {
+    let log: LogRecord[] = [];
+    for (const record of machine.disk) {
+      if (record.kind === RecordKind.start) log = [];
+      else if (!isSticky(record.kind)) {
+        log = log.filter((r) => r.index < record.index);
+        log.push(record);
+      }
+    }
+    const above = log.filter((r) => r.index > machine.checkpoint.index);
+    const gap = above.some((r, i) => r.index !== machine.checkpoint.index + 1 + i);
+    return gap ? above.at(-1)?.index : undefined;
   }
 
   #answered(outcome: StepOutcome | undefined): StepOutcome {

@@ -86,7 +86,7 @@ async function run(context: CommandContext, cluster: DevCluster, narrator: Narra
     narrator.ready(cluster);
     stopInput = listenForActions(context.output, (action) => {
       if (action.type === "quit") close();
-      else 
+      else
         void act(action, cluster, narrator).catch((error: unknown) => {
           if (!asked) context.output.failure(toFailure(error)); // a start that the closing cut off is no news
         });

@@ -31,7 +31,14 @@ export async function sim(context: CommandContext, options: SimOptions): Promise
     if (outcome.type === "failed") {
       failed.push(seed);
       const replay = `${invocation()} sim --seed ${seed}${replayOptions(options)}`;
-      output.record({ seed, ok: false, tookMs: Math.round(tookMs), message: outcome.message, replay, trace: outcome.trace });
+      output.record({
+        seed,
+        ok: false,
+        tookMs: Math.round(tookMs),
+        message: outcome.message,
+        replay,
+        trace: outcome.trace,
+      });
       output.line(`${style.bad("✗")} seed ${seed}: ${outcome.message}`);
       for (const line of outcome.trace) output.line(`  ${style.dim(line)}`);
       output.line(`Replay: ${replay}`);

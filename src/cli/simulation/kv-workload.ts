@@ -85,7 +85,11 @@ async function perform(kv: KvService, input: KvInput): Promise<KvOutput> {
     case "get": {
       const answer = await kv.range(RangeRequest.make({ key }));
       const [found] = answer.kvs;
-      return { type: "get", value: found === undefined ? undefined : decode(found.value), modRevision: found?.modRevision ?? 0 };
+      return {
+        type: "get",
+        value: found === undefined ? undefined : decode(found.value),
+        modRevision: found?.modRevision ?? 0,
+      };
     }
     case "put": {
       const answer = await kv.put(PutRequest.make({ key, value: encode(input.value) }));

@@ -11,8 +11,11 @@ export function watchMethod(service: Pick<EtcdService, "watch">): Method {
     open: (call) => {
       const stream: WatchStream = service.watch({
         onResponse: (response) => {
-          // False: the caller's window and our buffer are full. The store then keeps the events until `drain`.
-          if (!call.sendFramed(WatchResponse.encode(response, FRAME_HEADROOM))) stream.pause();
+          if (call.sendFramed(WatchResponse.encode(response, FRAME_HEADROOM))) return;
+          // The caller's window and our buffer are full: until `drain`, events wait in the store, and further requests,
+          // whose answers would not wait, in the caller.
+          stream.pause();
+          call.pause();
         },
         onFailure: (error) => {
           call.end(statusOf(error));
@@ -29,7 +32,10 @@ export function watchMethod(service: Pick<EtcdService, "watch">): Method {
           }
         },
         halfClose: () => undefined, // as in etcd: a caller that asks for no more still watches
-        drain: () => stream.resume(),
+        drain: () => {
+          stream.resume();
+          call.resume();
+        },
         cancel: () => stream.close(),
       };
     },

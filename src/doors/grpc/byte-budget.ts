@@ -26,6 +26,16 @@ export class ByteBudget {
     return true;
   }
 
+  /** Charges `bytes` that are there already, over the bound if need be: `isSpent` then tells those who come next. */
+  charge(bytes: number): void {
+    this.#parent?.charge(bytes);
+    this.#used += bytes;
+  }
+
+  get isSpent(): boolean {
+    return this.#used >= this.#bytesMax || (this.#parent?.isSpent ?? false);
+  }
+
   give(bytes: number): void {
     assert(bytes <= this.#used, "gave back more than was taken", { bytes, used: this.#used });
     this.#used -= bytes;

@@ -28,5 +28,8 @@ export interface CallEnvironment {
 /** What the calls of one connection share. */
 export interface ConnectionEnvironment {
   readonly door: CallEnvironment;
+  /** For messages that have not arrived whole. */
   readonly budget: ByteBudget;
+  /** For answers of unary calls that have not left: a caller that asks and does not read is refused further calls. */
+  readonly answers: ByteBudget;
 }

@@ -45,6 +45,7 @@ function services(seen: Seen): Services {
           throw new TypeError("secret detail");
         },
       },
+      Large: { type: "unary", handle: (_, call) => call.reply(new Uint8Array(1_000_000)) },
       Hold: {
         type: "unary",
         handle: (_, call) => {
@@ -317,6 +318,39 @@ describe("unary calls", () => {
     expect(refusedCount).toBeGreaterThan(0);
     expect(refusedCount).toBeLessThan(6);
     await until(() => server.unfinishedBytes === 0);
+  });
+});
+
+describe("a caller that asks and does not read", () => {
+  it("is refused more, alone, until it reads", async () => {
+    await open({ unreadBytesMax: 3_000_000 });
+    const lazy = new GrpcClient(address);
+    const held = Array.from({ length: 4 }, () => {
+      const stream = lazy.session.request({
+        ":method": "POST",
+        ":path": "/test.Echo/Large",
+        "content-type": "application/grpc",
+      });
+      stream.on("error", () => undefined);
+      stream.pause();
+      stream.end(frame(bytes()));
+      return stream;
+    });
+    await Promise.all(held.map((stream) => new Promise((resolve) => stream.once("response", resolve))));
+    expect(await lazy.call("/test.Echo/Echo", { chunks: [frame(bytes(1))] })).toMatchObject({ grpcStatus: 8 });
+    expect(await client.call("/test.Echo/Large", { chunks: [frame(bytes())] })).toMatchObject({ grpcStatus: 0 });
+    const read = held.map(
+      (stream) =>
+        new Promise<void>((resolve) => {
+          if (stream.closed)
+            resolve(); // the fourth: refused, and so ended already
+          else stream.once("close", resolve);
+        }),
+    );
+    for (const stream of held) stream.resume();
+    await Promise.all(read);
+    expect(await lazy.call("/test.Echo/Echo", { chunks: [frame(bytes(1))] })).toMatchObject({ grpcStatus: 0 });
+    lazy.close();
   });
 });
 

@@ -4,7 +4,7 @@
  * Source  gRPC over HTTP/2; RFC 9113 (HTTP/2); CVE-2023-44487 (rapid reset); gRPC A8/A9 (keepalive).
  *
  * G1. Every bound stands before the buffer: streams of a connection, bytes of a message, unfinished bytes of a connection
- *     and of the door, header bytes, resets and pings a second.
+ *     and of the door, unread answers, header bytes, resets and pings a second.
  * G2. A connection that does not answer a ping is closed; so is one that sends no SETTINGS.
  */
 import {
@@ -39,6 +39,8 @@ export interface GrpcServerOptions {
   readonly streamsPerConnectionMax: number;
   /** Bytes of unfinished messages, over all connections. */
   readonly unfinishedBytesMax: number;
+  /** Bytes of answers that one connection has not read yet, from which on its calls are refused. Default 64 MiB. */
+  readonly unreadBytesMax?: number;
   /** A request whose bytes stop arriving is refused after this. Default 30 s; it may take up to a third longer. */
   readonly requestArrivalMs?: number;
   /** A ping goes out this often; its answer has `keepaliveTimeoutMs`. Defaults 60 s and 20 s. */
@@ -76,6 +78,9 @@ export class GrpcServer {
   readonly #router: Router;
   readonly #door: CallEnvironment;
   readonly #budget: ByteBudget;
+  /** Over all connections: eight that read nothing, at their bound. */
+  readonly #answers: ByteBudget;
+  readonly #unreadBytesMax: number;
   readonly #options: GrpcServerOptions;
   readonly #connections = new Map<Http2Session, Connection>();
   readonly #sweeper: NodeJS.Timeout;
@@ -87,6 +92,8 @@ export class GrpcServer {
     this.#options = options;
     this.#router = new Router(options.services);
     this.#budget = new ByteBudget(options.unfinishedBytesMax);
+    this.#unreadBytesMax = options.unreadBytesMax ?? 64 * 1024 * 1024;
+    this.#answers = new ByteBudget(8 * this.#unreadBytesMax);
     this.#door = {
       messageBytesMax: options.messageBytesMax,
       observer: options.observer,
@@ -147,7 +154,11 @@ export class GrpcServer {
     const handshake = setTimeout(() => session.destroy(), this.#options.handshakeMs ?? 10_000);
     const connection: Connection = {
       session,
-      environment: { door: this.#door, budget: new ByteBudget(shareMax, this.#budget) },
+      environment: {
+        door: this.#door,
+        budget: new ByteBudget(shareMax, this.#budget),
+        answers: new ByteBudget(this.#unreadBytesMax, this.#answers),
+      },
       handshake,
       pingsLeft: PINGS_BURST,
       pingTimer: undefined,

@@ -3,7 +3,8 @@
  * a view of it, and the answer is one HEADERS, one DATA and one trailers frame.
  *
  * U1. The handler runs at most once, as soon as the message is whole; like grpc-go, it does not wait for END_STREAM.
- * U2. The stream is answered at most once, and not at all after the caller reset it.
+ * U2. Answers that a caller does not read are charged to its connection; when they reach the bound, it is refused more.
+ * U3. The stream is answered at most once, and not at all after the caller reset it.
  */
 import type { ServerHttp2Stream } from "node:http2";
 import type { ArrivingCall, ConnectionEnvironment } from "./call-environment.ts";
@@ -33,6 +34,9 @@ let onEnd: (this: OwnedStream) => void;
 let onWantTrailers: (this: OwnedStream) => void;
 let onClose: (this: OwnedStream) => void;
 
+/** Answers up to this size are not counted: a thousand of them are the most that one connection holds. */
+const ANSWER_BYTES_FREE = 16 * 1024;
+
 type Phase = "arriving" | "handling" | "answered";
 
 export class UnaryRpc implements UnaryCall, ArrivingCall {
@@ -46,6 +50,8 @@ export class UnaryRpc implements UnaryCall, ArrivingCall {
   #deframer: Deframer | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #cancels: (() => void)[] | undefined;
+  /** Charged for an answer that is on its way. */
+  #answerBytes = 0;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -105,6 +111,10 @@ export class UnaryRpc implements UnaryCall, ArrivingCall {
 
   replyFramed(framed: Uint8Array): void {
     if (!this.#settle()) return;
+    if (framed.length > ANSWER_BYTES_FREE) {
+      this.#answerBytes = framed.length;
+      this.#connection.answers.charge(framed.length);
+    }
     startResponse(this.#stream, responseHeaders(this.#request.contentType));
     this.#stream.end(frameInPlace(framed));
   }
@@ -151,6 +161,10 @@ export class UnaryRpc implements UnaryCall, ArrivingCall {
 
   #run(message: Uint8Array): void {
     this.#arrived();
+    if (this.#connection.answers.isSpent) {
+      this.fail(grpcStatus(grpcCode.resourceExhausted, "etcdserver: too many requests"));
+      return;
+    }
     this.#phase = "handling";
     try {
       this.#handle(message, this);
@@ -177,6 +191,10 @@ export class UnaryRpc implements UnaryCall, ArrivingCall {
 
   #close(): void {
     this.#arrived();
+    if (this.#answerBytes > 0) {
+      this.#connection.answers.give(this.#answerBytes);
+      this.#answerBytes = 0;
+    }
     if (this.#phase === "answered") return;
     this.#phase = "answered";
     clearTimeout(this.#deadline);

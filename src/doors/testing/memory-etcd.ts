@@ -90,9 +90,12 @@ export function memoryEtcd(): MemoryEtcd {
     };
     const stream: WatchStream = {
       request: ({ requestUnion }) => {
+        // Answers to requests do not wait while paused.
+        if (requestUnion?.type === "progressRequest")
+          onResponse(m.WatchResponse.make({ header: header(), watchId: -1 }));
         if (requestUnion?.type !== "createRequest") return;
         const watchId = mine.size;
-        deliver(m.WatchResponse.make({ header: header(), watchId, created: true }));
+        onResponse(m.WatchResponse.make({ header: header(), watchId, created: true }));
         const watcher = {
           key: name(requestUnion.value?.key ?? new Uint8Array(0)),
           tell: (event: m.Event) => deliver(m.WatchResponse.make({ header: header(), watchId, events: [event] })),

@@ -40,6 +40,17 @@ export class Batch {
     }
   }
 
+  /** Takes in a later batch: one flush makes both durable. */
+  join(later: Batch): void {
+    this.groups.push(...later.groups);
+    this.records.push(...later.records);
+    this.bytes += later.bytes;
+    const { done } = later;
+    if (done === undefined) return;
+    assert(this.done !== undefined, "an earlier batch was asked for before a later one");
+    this.done.promise.then(done.resolve, done.reject);
+  }
+
   /** The promise that the batch is durable. */
   request(nowMs: number): Promise<void> {
     if (this.done === undefined) {

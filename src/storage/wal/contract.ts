@@ -7,8 +7,8 @@ export interface WriteAheadLog {
   append(group: GroupId, records: readonly LogRecord[]): void;
   /**
    * Makes everything appended so far durable with one write and one fdatasync. While one is under way the next batch
-   * gathers, and then goes at once. Rejects with DISK_FULL (nothing of the batch counts; the records were not kept, the
-   * node must not go on as if they were) or DISK_FAILED (latched: every later call rejects; the process must stop).
+   * gathers, and then goes at once. While the disk is full the promise stays open and the batch is tried again. Rejects
+   * with DISK_FAILED (latched: every later call rejects; the process must stop), or when the log is closed.
    */
   flush(): Promise<void>;
   /** Entries of the group up to `upTo` are no longer needed: segments that hold nothing else are recycled. */
@@ -17,6 +17,8 @@ export interface WriteAheadLog {
   oldestOpenMs(): number;
   /** False while free space is under the reserve. Sticky records are still accepted then. */
   readonly hasRoom: boolean;
+  /** True while a segment with damaged records is still there: it would be found again at the next start. */
+  readonly isDamaged: boolean;
   readonly stats: WalStats;
   close(): Promise<void>;
 }

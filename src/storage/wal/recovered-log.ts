@@ -15,7 +15,7 @@
  *     another batch could say that it was durable: some 50 ms.
  * R4. A missing LSN is as good as a bad record: LSNs have no gaps (W2).
  * R5. Leftovers of an attempt that ended in DISK_FULL are not records: their batch number is lower than that of the batch
- *     written over them, or their LSN is not above the one before.
+ *     which used their LSNs again, over them or in the next segment, or their LSN is not above the one before.
  */
 import { assert } from "../../base/assert.ts";
 import { type GroupId, groupId, logIndex, term } from "../../base/ids.ts";
@@ -119,6 +119,9 @@ export class RecoveredLog {
       return false; // the place is free for the next batch
     }
     const { lsn } = header;
+    // W1: a later batch begins after all that is durable; what an earlier one has put above that is an attempt.
+    if (header.batch > this.#lastBatch && lsn <= this.#lastLsn && lsn > header.durable)
+      this.#dropAttempt(header.durable);
     if (lsn <= this.#lastLsn || header.batch < this.#lastBatch) return false; // R5
     if (this.#batchEnded && header.batch === this.#lastBatch) return false; // R5
     if (!this.#seen && this.#oldest > 1) this.#begin(lsn, place);
@@ -169,6 +172,11 @@ export class RecoveredLog {
       torn,
       damagedSegments: new Set(this.#found.map((f) => f.segment)),
     };
+  }
+
+  #dropAttempt(durable: number): void {
+    while ((this.#open.at(-1)?.lsn ?? 0) > durable) this.#open.pop();
+    this.#lastLsn = durable;
   }
 
   /** The first record of a log whose older segments are gone. The oldest segment left is durable from its start. */

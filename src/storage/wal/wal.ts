@@ -16,8 +16,9 @@
  *     carries the last batch's watermark, so that only the last milliseconds are undecided after a crash.
  * W5. The first batch of a segment, and the first after a start, begins with a copy of the newest sticky records. Only when
  *     it is durable may an older segment go, the oldest first, and only when its entries are trimmed.
- * W6. After an error of the disk nothing is written and nothing acknowledged. Too little space is no error: the batch is
- *     given back, its LSNs are used again, and its leftovers on the disk are told apart by their batch number.
+ * W6. After an error of the disk nothing is written and nothing acknowledged. Too little space is no error: the batch waits
+ *     and is tried again together with what gathered behind it, so that no record overtakes another. Its LSNs are used
+ *     again, and leftovers of the attempt on the disk are told apart by their batch number.
  *
  * Recovery (R1–R5 in `recovered-log.ts`) rests on W1: a bad record at or below the highest watermark was durable, which
  * makes it damage; one above belongs to the one batch that never was known to be durable, which makes it a torn tail, even
@@ -43,6 +44,7 @@ const SEGMENT_BYTES = 16 * 1024 * 1024;
 const SEGMENT_BYTES_MIN = 4 * 1024;
 /** A log at rest for so long says so in a note. */
 const NOTE_MS = 50;
+const FULL_RETRY_MS = 250;
 
 export type WalPorts = Pick<Ports, "disk" | "kernels" | "observer" | "clock">;
 
@@ -78,6 +80,7 @@ export class Wal implements WriteAheadLog {
   readonly #segmentBytes: number;
   /** Ascending; the active one is the last. */
   readonly #segments: Segment[];
+  readonly #damaged: ReadonlySet<number>;
   readonly #trims = new Map<GroupId, number>();
 
   #state: State = { type: "open" };
@@ -87,6 +90,8 @@ export class Wal implements WriteAheadLog {
   #pump: Promise<void> | undefined;
   #maintenance: Promise<void> | undefined;
   #noteTimer: Timer | undefined;
+  /** Set while a batch waits for space. */
+  #retry: Timer | undefined;
   #noteDue = false;
 
   #nextLsn: number;
@@ -154,6 +159,7 @@ export class Wal implements WriteAheadLog {
     this.#sticky = log.sticky;
     this.#segmentBytes = parts.segmentBytes;
     this.#segments = [...log.segments];
+    this.#damaged = log.damagedSegments;
     this.#active = parts.active;
     this.#nextLsn = log.nextLsn;
     this.#batch = log.lastBatch;
@@ -163,6 +169,10 @@ export class Wal implements WriteAheadLog {
 
   get hasRoom(): boolean {
     return this.#room.hasRoom;
+  }
+
+  get isDamaged(): boolean {
+    return this.#segments.some((segment) => this.#damaged.has(segment.number));
   }
 
   get stats(): WalStats {
@@ -214,6 +224,11 @@ export class Wal implements WriteAheadLog {
     const failed = this.#state.type === "failed";
     this.#state = { type: "closed" };
     this.#noteTimer?.cancel();
+    this.#retry?.cancel();
+    if (this.#retry !== undefined) {
+      const error = new AlthingError("DISK_FULL", "Cannot write the log: it was closed while the disk was full");
+      this.#gathering.done?.reject(error);
+    }
     this.#room.close();
     await this.#files.idle();
     await this.#maintenance;
@@ -232,13 +247,14 @@ export class Wal implements WriteAheadLog {
   #start(): void {
     this.#pump ??= this.#run().finally(() => {
       this.#pump = undefined;
-      if (this.#gathering.done !== undefined && this.#state.type === "open") this.#start();
+      const waits = this.#retry !== undefined || this.#state.type !== "open";
+      if (this.#gathering.done !== undefined && !waits) this.#start();
     });
   }
 
   /** The one writer (W1): batches as they gather, and a note when there are none. */
   async #run(): Promise<void> {
-    while (this.#state.type === "open") {
+    while (this.#state.type === "open" && this.#retry === undefined) {
       if (this.#gathering.done !== undefined) {
         const batch = this.#gathering;
         this.#gathering = new Batch();
@@ -266,8 +282,7 @@ export class Wal implements WriteAheadLog {
         if (error instanceof AssertionError) throw error;
         return;
       }
-      this.#room.full();
-      batch.done?.reject(error);
+      this.#waitForSpace(batch);
       return;
     }
     this.#writing = undefined;
@@ -285,6 +300,18 @@ export class Wal implements WriteAheadLog {
       records: batch.records.length,
       bytes: batch.bytes,
       tookMs: this.#lastFlushMs,
+    });
+  }
+
+  /** W6: the batch goes to the front of the line. */
+  #waitForSpace(batch: Batch): void {
+    this.#room.full();
+    batch.join(this.#gathering);
+    this.#gathering = batch;
+    this.#ports.observer.observe({ type: "wal-full", level: "warn", records: batch.records.length });
+    this.#retry = this.#ports.clock.timer(FULL_RETRY_MS, () => {
+      this.#retry = undefined;
+      if (this.#state.type === "open") this.#start();
     });
   }
 
@@ -420,6 +447,11 @@ export class Wal implements WriteAheadLog {
     this.#state = { type: "failed", error: failure };
     this.#ports.observer.observe({ type: "wal-failed", level: "warn", why: failure.message });
     this.#noteTimer?.cancel();
+    this.#retry?.cancel();
+    if (this.#retry !== undefined) {
+      const error = new AlthingError("DISK_FULL", "Cannot write the log: it was closed while the disk was full");
+      this.#gathering.done?.reject(error);
+    }
     this.#room.close();
     this.#gathering.done?.reject(failure);
     this.#writing?.done?.reject(failure);
