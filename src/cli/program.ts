@@ -14,6 +14,7 @@ import {
 import { exitCodes, exitCodesHelp } from "./exit-codes.ts";
 import { CliFailure } from "./failure.ts";
 import { duration, hexId, wholeNumber } from "./parse.ts";
+import { VERSION } from "./version.ts";
 import type { DemoOptions } from "./commands/demo.ts";
 import type { DevOptions } from "./commands/dev.ts";
 import type { DoctorOptions } from "./commands/doctor.ts";
@@ -25,8 +26,6 @@ import type { MemberAddOptions, MemberUpdateOptions } from "./commands/member.ts
 import type { NodeFlags } from "./commands/node.ts";
 import type { SimOptions } from "./commands/sim.ts";
 import type { WatchOptions } from "./commands/watch.ts";
-
-export const VERSION = "0.1.0";
 
 /** Parses the arguments (without `node` and the script), runs the command, and leaves the exit code in the process. */
 export async function main(argv: readonly string[]): Promise<void> {

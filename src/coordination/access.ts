@@ -2,7 +2,7 @@
  * The replicated store as the services use it: the group's outcomes in etcd's words, response headers, and the deadline of
  * one call over all its steps.
  */
-import { unreachable } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import { AlthingError } from "../base/errors.ts";
 import type { CallOptions, GroupHandle } from "../group/handle.ts";
 import type { Outcome, ReadLevel } from "../group/outcome.ts";
@@ -132,6 +132,22 @@ export class Access {
       signal?.removeEventListener("abort", onAbort);
     }
   }
+}
+
+/** The result of a command as what it must be; another one is a bug of the store. */
+export function resultOf<T extends StoreSuccess["type"]>(
+  result: StoreSuccess,
+  type: T,
+): Extract<StoreSuccess, { readonly type: T }> {
+  assert(isResult(result, type), "a command is answered with its own result", { wanted: type, got: result.type });
+  return result;
+}
+
+function isResult<T extends StoreSuccess["type"]>(
+  result: StoreSuccess,
+  type: T,
+): result is Extract<StoreSuccess, { readonly type: T }> {
+  return result.type === type;
 }
 
 /** A proposal that was not, or may not have been, carried out. */

@@ -1,6 +1,6 @@
 /** etcd's KV service on the replicated store: writes are proposed, reads confirmed, answers given headers. */
 import type { CallOptions } from "../group/handle.ts";
-import type { Access } from "./access.ts";
+import { type Access, resultOf, type StoreSuccess } from "./access.ts";
 import { CommandTag, command, commandOfBytes } from "./command.ts";
 import { EtcdError, type EtcdErrorCode } from "./etcd-error.ts";
 import {
@@ -17,7 +17,6 @@ import {
   type TxnResponse,
 } from "./messages.ts";
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./request-check.ts";
-import type { StoreSuccess } from "./access.ts";
 import { isReadOnly, type TxnResult } from "./txn.ts";
 
 export type BytesDone = (error: unknown, response: Uint8Array | undefined) => void;
@@ -95,15 +94,14 @@ export class KvService {
   }
 
   #putResponse(result: StoreSuccess): PutResponse {
-    if (result.type !== "put") throw foreign(result);
-    return { header: this.#access.header(result.revision), prevKv: result.prevKv };
+    const { revision, prevKv } = resultOf(result, "put");
+    return { header: this.#access.header(revision), prevKv };
   }
 
   async deleteRange(request: DeleteRangeRequest, options?: CallOptions): Promise<DeleteRangeResponse> {
     refuse(checkDeleteRange(request));
     const result = await this.#access.propose(command(CommandTag.deleteRange, DeleteRangeRequest, request), options);
-    if (result.type !== "delete-range") throw foreign(result);
-    const { revision, deleted, prevKvs } = result;
+    const { revision, deleted, prevKvs } = resultOf(result, "delete-range");
     return { header: this.#access.header(revision), deleted, prevKvs };
   }
 
@@ -111,7 +109,7 @@ export class KvService {
     refuse(checkTxn(request, this.#options.txnOperationsMax, this.#options.latin1));
     if (isReadOnly(request)) return await this.#readTxn(request, options);
     const result = await this.#access.propose(command(CommandTag.txn, TxnRequest, request), options);
-    return this.#txnResponse(result);
+    return this.#txnResponse(resultOf(result, "txn"));
   }
 
   #readTxn(request: TxnRequest, options: CallOptions | undefined): Promise<TxnResponse> {
@@ -128,23 +126,22 @@ export class KvService {
     });
   }
 
-  #txnResponse(result: StoreSuccess | TxnResult): TxnResponse {
+  #txnResponse(result: TxnResult): TxnResponse {
     if (result.type === "error") throw new EtcdError(result.error);
-    if (result.type !== "txn") throw foreign(result);
     return { ...result.response, header: this.#access.header(result.revision) };
   }
 
   /** With `physical`, answers when this node has nothing left to remove. */
   async compact(request: CompactionRequest, options?: CallOptions): Promise<CompactionResponse> {
     const result = await this.#access.propose(command(CommandTag.compact, CompactionRequest, request), options);
-    if (result.type !== "compact") throw foreign(result);
+    const { revision } = resultOf(result, "compact");
     if (request.physical && this.#access.store.mvcc.compactionPending) {
       await new Promise<void>((resolve) => {
         this.#compactionWaiters.push(resolve);
         this.driveCompaction();
       });
     }
-    return { header: this.#access.header(result.revision) };
+    return { header: this.#access.header(revision) };
   }
 
   /** Goes on with physical deletion, a bounded step a turn. */
@@ -163,11 +160,6 @@ export class KvService {
 
 function refuse(code: EtcdErrorCode | undefined): void {
   if (code !== undefined) throw new EtcdError(code);
-}
-
-/** A command answered with another command's result: a bug of the store. */
-function foreign(result: StoreSuccess): Error {
-  return new TypeError(`a result of type ${result.type} for another command`);
 }
 
 /** True if every read of a read-only transaction allows stale data. */

@@ -353,7 +353,8 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
       }
       this.#parts.splice(0, taken.length);
       const body = taken.length === 1 ? (taken[0]?.part ?? EMPTY_BYTES) : concatBytes(taken.map((t) => t.part));
-      const outcome = this.#step({ type: "propose", body, bodyCrc: this.#ports.kernels.crc32(body) });
+      const waiting = taken.flatMap((t) => t.from ?? []);
+      const outcome = this.#step({ type: "propose", body, bodyCrc: this.#ports.kernels.crc32(body), waiting });
       assert(outcome !== undefined, "a proposal has an outcome");
       if (outcome.type === "refused")
         this.#refuseParts(taken, outcome.reason === "overloaded" ? "overloaded" : "not-leader");

@@ -31,7 +31,7 @@ import type {
   Role,
   StepOutcome,
 } from "../../src/consensus/contract/core.ts";
-import { isSticky, type LogRecord, RecordKind } from "../../src/consensus/contract/record.ts";
+import { chainHash, isSticky, type LogRecord, RecordKind } from "../../src/consensus/contract/record.ts";
 import { type Lens, SafetyObserver } from "./safety.ts";
 
 export type Tunables = Omit<CoreOptions, "id" | "random" | "crc32" | "priority">;
@@ -219,7 +219,8 @@ export class Cluster {
     assert(machine.core === undefined, "a machine that is down", { id });
     machine.life++;
     const start = machine.checkpoint;
-    machine.damagedUpTo ??= this.#hole(machine);
+    const { readable, damagedUpTo } = readDisk(machine.disk, start);
+    machine.damagedUpTo ??= damagedUpTo;
     const random = this.#options.random(id);
     const priority = this.#options.priority?.(id) ?? 0;
     const core = this.#options.factory(
@@ -229,7 +230,7 @@ export class Cluster {
     );
     machine.applied = machine.checkpoint.index;
     machine.core = core;
-    this.safety.started(id, start, core.status(), machine.damagedUpTo ?? 0);
+    this.safety.started(id, { start, readable, damagedUpTo: machine.damagedUpTo ?? 0 }, core.status());
     this.safety.appliedFrom(id, machine.applied);
   }
 
@@ -260,7 +261,6 @@ export class Cluster {
     // Every copy of the position goes, and with it the older records that a reader would otherwise fall back to.
     machine.disk = machine.disk.filter((record) => isSticky(record.kind) || record.index !== index);
     machine.damagedUpTo = logIndex(Math.max(last, machine.damagedUpTo ?? 0));
-    this.safety.damaged(id, index - 1);
   }
 
   /** A stopped machine loses its disk and comes back as a stranger under its old id. */
@@ -579,21 +579,6 @@ export class Cluster {
     return bound !== 0 && bound !== this.machine(id).incarnation;
   }
 
-  /** What a host concludes from the records alone: beyond a gap, the highest index may have been acknowledged. */
-  #hole(machine: Machine): LogIndex | undefined {
-    let log: LogRecord[] = [];
-    for (const record of machine.disk) {
-      if (record.kind === RecordKind.start) log = [];
-      else if (!isSticky(record.kind)) {
-        log = log.filter((r) => r.index < record.index);
-        log.push(record);
-      }
-    }
-    const above = log.filter((r) => r.index > machine.checkpoint.index);
-    const gap = above.some((r, i) => r.index !== machine.checkpoint.index + 1 + i);
-    return gap ? above.at(-1)?.index : undefined;
-  }
-
   #answered(outcome: StepOutcome | undefined): StepOutcome {
     assert(outcome !== undefined, "a proposal, change or transfer is answered at once");
     return outcome;
@@ -604,4 +589,37 @@ export class Cluster {
     assert(at >= 0, "still under way");
     list.splice(at, 1);
   }
+}
+
+/**
+ * What a WAL's records say after `start`: the entries that go on from there, link by link, and, beyond a gap, the highest
+ * index that may have been acknowledged.
+ */
+function readDisk(
+  disk: readonly LogRecord[],
+  start: LogStart,
+): { readonly readable: readonly LogRecord[]; readonly damagedUpTo: LogIndex | undefined } {
+  let log: LogRecord[] = [];
+  for (const record of disk) {
+    if (record.kind === RecordKind.start) log = [];
+    else if (!isSticky(record.kind)) {
+      while ((log.at(-1)?.index ?? 0) >= record.index) log.pop();
+      log.push(record);
+    }
+  }
+  const atStart = log.find((record) => record.index === start.index);
+  if (atStart !== undefined && atStart.chain !== start.chain) return { readable: [], damagedUpTo: undefined };
+  const above = log.filter((record) => record.index > start.index);
+  const readable: LogRecord[] = [];
+  let { index, chain } = start;
+  for (const record of above) {
+    if (record.index !== index + 1 || record.chain !== chainHash(chain, record.term, record.bodyCrc)) break;
+    readable.push(record);
+    index = record.index;
+    chain = record.chain;
+  }
+  // Right after the start a break means the rest of a log that a snapshot replaced, unless an index is missing.
+  const next = above[readable.length];
+  const isHole = next !== undefined && (readable.length > 0 || next.index !== start.index + 1);
+  return { readable, damagedUpTo: isHole ? above.at(-1)?.index : undefined };
 }

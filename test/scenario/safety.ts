@@ -56,6 +56,13 @@ class RecordedLog {
   start: { readonly index: number; readonly term: number; readonly chain: number } = { index: 0, term: 0, chain: 0 };
   readonly entries: Entry[] = [];
 
+  static from(start: LogStart, records: readonly LogRecord[]): RecordedLog {
+    const log = new RecordedLog();
+    log.start = start;
+    for (const record of records) log.put(record);
+    return log;
+  }
+
   get last(): number {
     return this.start.index + this.entries.length;
   }
@@ -134,8 +141,16 @@ export class SafetyObserver {
     return this.#node(id).durable.last;
   }
 
-  /** A core came to life from `start` and `records`, all of them durable. `damagedUpTo`: part of them is known to be lost. */
-  started(id: NodeId, start: LogStart, status: CoreStatus, damagedUpTo: number): void {
+  /**
+   * A core came to life after `start`, with the `readable` entries that go on from there without a break.
+   * `damagedUpTo` above 0: entries up to there were held and cannot be read any more.
+   */
+  started(
+    id: NodeId,
+    life: { readonly start: LogStart; readonly readable: readonly LogRecord[]; readonly damagedUpTo: number },
+    status: CoreStatus,
+  ): void {
+    const { start, readable, damagedUpTo } = life;
     let node = this.#nodes.get(id);
     if (node === undefined) {
       node = {
@@ -175,15 +190,17 @@ export class SafetyObserver {
     assert(status.commit >= start.index, "I6: a restart forgot a checkpoint", { id, commit: status.commit, start });
     node.commit = status.commit;
     assert(status.role !== "leader", "I1: a node leads from its first breath", { id });
-    // A checkpoint reached the disk before the record of where the log begins: it says the same.
+    // A checkpoint may reach the disk before the record of where the log begins: it says the same.
     if (start.index > node.durable.start.index) node.durable.begin(start);
-    node.memory = new RecordedLog();
-    node.memory.start = node.durable.start;
-    node.memory.entries.push(...node.durable.entries);
-    assert(status.last === node.memory.last, "I7: a restarted log is what the disk holds", {
+    const read = RecordedLog.from(start, readable);
+    const lost = node.durable.last - read.last;
+    assert(lost <= 0 || damagedUpTo > 0, "I7: a disk lost what it held", { id, held: node.durable.last, read: read.last });
+    node.durable = read;
+    node.memory = RecordedLog.from(start, readable);
+    assert(status.last === read.last, "I7: a restarted log is what the disk holds", {
       id,
       last: status.last,
-      disk: node.memory.last,
+      disk: read.last,
     });
   }
 
@@ -193,12 +210,6 @@ export class SafetyObserver {
     node.alive = false;
     this.#write(id, node, survived);
     node.open.length = 0;
-  }
-
-  /** The disk lost everything above `last` that it had held: only for runs that damage disks. */
-  damaged(id: NodeId, last: number): void {
-    const node = this.#node(id);
-    node.durable.entries.length = Math.max(0, last - node.durable.start.index);
   }
 
   /** The disk is gone, and the data folder with its identity: what it promised, it promised as somebody else. */

@@ -15,8 +15,7 @@ import {
 import type { NodeEvent } from "../dev/node-events.ts";
 import { type ExitName, exitCodes } from "../exit-codes.ts";
 import { type CliFailure, toFailure } from "../failure.ts";
-import { openServer } from "../server.ts";
-import { notifySystemd } from "../../host/sd-notify.ts";
+import { notifySystemd, startWatchdog } from "../../host/sd-notify.ts";
 
 export interface NodeFlags extends GlobalOptions {
   readonly config?: string;
@@ -87,7 +86,13 @@ async function serve(
   tell: (event: NodeEvent) => void,
 ): Promise<ExitName> {
   const { output } = context;
+  // On a terminal a person reads along; elsewhere the log says the same, as JSON.
+  const say = (text: string): void => {
+    if (process.stderr.isTTY) output.note(text);
+  };
   const stop = new StopSignals(exitWithParent);
+  const watchdog = startWatchdog();
+  const { openServer } = await import("../server.ts"); // after the configuration was found to be right: it loads the node
   try {
     const server = await openServer(settings, {
       onLeader: (leader, term) => tell({ event: "leader-changed", leader, term }),
@@ -95,7 +100,7 @@ async function serve(
     try {
       const { address, peerAddress } = server;
       tell({ event: "ready", id: settings.node.id, pid: process.pid, address, peerAddress });
-      output.note(`Node ${settings.node.id} serves on ${address}, peers on ${peerAddress}, data in ${settings.dir}`);
+      say(`Node ${settings.node.id} serves on ${address}, peers on ${peerAddress}, data in ${settings.dir}`);
       await notifySystemd("READY=1");
       const ending = await Promise.race([
         stop.requested.then(() => undefined),
@@ -103,13 +108,14 @@ async function serve(
       ]);
       if (ending !== undefined) throw ending.error;
       tell({ event: "draining" });
-      output.note("Draining; once more stops at once");
+      say("Draining; once more stops at once");
       await notifySystemd("STOPPING=1");
     } finally {
       await server.close();
     }
     return "success";
   } finally {
+    watchdog.close();
     stop.release();
   }
 }

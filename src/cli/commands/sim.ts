@@ -6,8 +6,8 @@ import type { CommandContext, GlobalOptions } from "../context.ts";
 import type { ExitName } from "../exit-codes.ts";
 import { invocation } from "../invocation.ts";
 import { showDuration } from "../parse.ts";
-import { kvScenario, kvVerdict } from "../simulation/kv-scenario.ts";
-import { checkReplay, runSimulation, type SimulationResult } from "../../sim/simulate.ts";
+import { type KvRun, kvRun } from "../simulation/kv-scenario.ts";
+import { runSimulation, type SimulationResult } from "../../sim/simulate.ts";
 import { SimulationFailure } from "../../sim/trace.ts";
 
 export interface SimOptions extends GlobalOptions {
@@ -72,15 +72,24 @@ type SeedOutcome =
 const TRACE_LINES = 60;
 
 async function runSeed(seed: number, options: SimOptions): Promise<SeedOutcome> {
-  const scenario = kvScenario({
-    seed,
-    nodes: options.nodes,
-    durationMs: options.seconds * 1_000,
-    replayOptions: replayOptions(options).trim(),
-  });
+  const prepare = (): KvRun =>
+    kvRun({
+      seed,
+      nodes: options.nodes,
+      durationMs: options.seconds * 1_000,
+      replayOptions: replayOptions(options).trim(),
+    });
   try {
-    const result = options.twice === true ? await checkReplay(scenario) : await runSimulation(scenario);
-    return { type: "passed", result, operations: kvVerdict(scenario) };
+    const run = prepare();
+    const result = await runSimulation(run.scenario);
+    if (options.twice === true) {
+      const again = await runSimulation(prepare().scenario);
+      if (again.hash !== result.hash || again.events !== result.events) {
+        const message = `two runs differ: ${result.events} events, hash ${result.hash}; then ${again.events}, ${again.hash}`;
+        return { type: "failed", message, trace: again.trace.toJsonLines(TRACE_LINES).split("\n") };
+      }
+    }
+    return { type: "passed", result, operations: run.operations() };
   } catch (error) {
     if (!(error instanceof SimulationFailure)) throw error;
     const cause = error.cause instanceof Error ? error.cause.message : error.message.split("\n")[0];

@@ -28,8 +28,16 @@ export type Input =
   | { readonly type: "tick" }
   /** `isStranger`: the sender is not the data folder that the configuration names, so that it has no vote to give. */
   | { readonly type: "message"; readonly from: NodeId; readonly frame: Uint8Array; readonly isStranger?: boolean }
-  /** Append one batch. Answered by `Effects.outcome`. */
-  | { readonly type: "propose"; readonly body: Uint8Array; readonly bodyCrc: number }
+  /**
+   * Append one batch. Answered by `Effects.outcome`. `waiting`: peers that answer clients when they see it committed, and
+   * are told at once; others learn of it with the next message.
+   */
+  | {
+      readonly type: "propose";
+      readonly body: Uint8Array;
+      readonly bodyCrc: number;
+      readonly waiting?: readonly NodeId[];
+    }
   /** Ask for a read index. `context` is the caller's own and comes back in the grant; a core adds its own freshness. */
   | { readonly type: "read"; readonly context: number }
   | { readonly type: "durable"; readonly ticket: number }

@@ -34,6 +34,9 @@ export class Progress {
   #probeSentMs: number | undefined;
   /** Monotonic time of the last message from the follower. */
   lastHeardMs: number;
+  /** The commit index that the follower was last sent, and the one that it waits for. */
+  toldCommit: number = 0;
+  waitsFor: number = 0;
   /** The newest round of heartbeats it has answered in this term. */
   round = 0;
   /** Catch-up of a learner in rounds (Ongaro 2014, section 4.2.1). */
@@ -135,6 +138,7 @@ export class Progress {
     this.#next = logIndex(Math.max(this.#match + 1, 1));
     this.#match = logIndex(0);
     this.round = 0;
+    this.toldCommit = 0;
     this.#enter("probe");
   }
 

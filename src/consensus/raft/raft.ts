@@ -88,12 +88,15 @@ interface Leader {
   /** Index of the empty entry that opened the term. */
   readonly opening: LogIndex;
   heartbeatDueMs: number;
+  /** When followers that nobody waits at learn of the newest commit, unless an append tells them before. */
+  commitDueMs: number;
   transfer: { readonly to: NodeId; readonly deadlineMs: number } | undefined;
   uncommittedBytes: number;
 }
 
 type State = Follower | PreCandidate | Candidate | Leader;
 
+const TELL_COMMIT_MS = 2;
 const NO_EFFECTS_ARRAY: readonly never[] = [];
 
 /** Builds a core from what the disk holds. See `CoreFactory`. */
@@ -171,7 +174,8 @@ export class Raft implements ConsensusCore {
 
   get deadlineMs(): number {
     if (this.#state.type !== "leader") return this.#mayStand() ? this.#state.deadlineMs : Number.POSITIVE_INFINITY;
-    return Math.min(this.#state.heartbeatDueMs, this.#state.transfer?.deadlineMs ?? Number.POSITIVE_INFINITY);
+    const { heartbeatDueMs, commitDueMs, transfer } = this.#state;
+    return Math.min(heartbeatDueMs, commitDueMs, transfer?.deadlineMs ?? Number.POSITIVE_INFINITY);
   }
 
   startAt(index: LogIndex): LogStart | undefined {
@@ -226,7 +230,7 @@ export class Raft implements ConsensusCore {
         this.#receive(input.from, input.frame, input.isStranger === true);
         break;
       case "propose":
-        this.#propose(input.body, input.bodyCrc);
+        this.#propose(input.body, input.bodyCrc, input.waiting ?? NO_EFFECTS_ARRAY);
         break;
       case "read":
         this.#read(input.context);
@@ -327,6 +331,10 @@ export class Raft implements ConsensusCore {
     }
     if (state.transfer !== undefined && this.#nowMs >= state.transfer.deadlineMs) {
       state.transfer = undefined; // it did not work; proposals go on (thesis 3.10)
+    }
+    if (this.#nowMs >= state.commitDueMs) {
+      state.commitDueMs = Number.POSITIVE_INFINITY;
+      this.#tellCommit(state, () => true);
     }
     if (this.#nowMs < state.heartbeatDueMs) return;
     state.heartbeatDueMs = this.#nowMs + this.#options.heartbeatMs;
@@ -547,6 +555,7 @@ export class Raft implements ConsensusCore {
       reads,
       opening,
       heartbeatDueMs: this.#nowMs + this.#options.heartbeatMs,
+      commitDueMs: Number.POSITIVE_INFINITY,
       transfer: undefined,
       uncommittedBytes: 0,
     };
@@ -717,7 +726,7 @@ export class Raft implements ConsensusCore {
 
   // ---------------------------------------------------------------- replication: leader
 
-  #propose(body: Uint8Array, bodyCrc: number): void {
+  #propose(body: Uint8Array, bodyCrc: number, waiting: readonly NodeId[]): void {
     const state = this.#state;
     if (state.type !== "leader") {
       this.#refuse("not-leader");
@@ -735,6 +744,10 @@ export class Raft implements ConsensusCore {
       return;
     }
     const entry = this.#appendOwn(RecordKind.command, body, bodyCrc);
+    for (const peer of waiting) {
+      const p = state.progress.get(peer);
+      if (p !== undefined) p.waitsFor = entry.index;
+    }
     this.#outcome = { type: "accepted", index: entry.index, term: entry.term };
   }
 
@@ -764,6 +777,7 @@ export class Raft implements ConsensusCore {
       let bytes = 0;
       for (const entry of entries) bytes += entry.body.length;
       p.sent(last, bytes, this.#nowMs);
+      p.toldCommit = this.#commit;
       const round = state.reads.round;
       this.#sendNow(peer, {
         type: "append",
@@ -858,7 +872,9 @@ export class Raft implements ConsensusCore {
       for (const context of state.reads.takeHeld()) state.reads.add(context, this.#commit);
       this.#beginRound(state);
     } else {
-      this.#tellCommit(state);
+      // A follower that answers its own clients should not wait for the next message.
+      this.#tellCommit(state, (p) => p.waitsFor > p.toldCommit);
+      state.commitDueMs = Math.min(state.commitDueMs, this.#nowMs + TELL_COMMIT_MS);
     }
     this.#configurationCommitted(state);
   }
@@ -875,13 +891,18 @@ export class Raft implements ConsensusCore {
     this.#commit = index;
   }
 
-  /** Followers answer their own clients: they should not wait for the next heartbeat to learn of a commit. */
-  #tellCommit(state: Leader): void {
+  /** Sends the commit index to the followers that do not have it and for which it is `due`. */
+  #tellCommit(state: Leader, due: (p: Progress) => boolean): void {
     for (const [peer, p] of state.progress) {
-      if (p.state !== "replicate") continue;
       const commit = logIndex(Math.min(this.#commit, p.match));
-      this.#sendNow(peer, { type: "heartbeat", term: this.#term, round: state.reads.round, commit });
+      if (p.state === "replicate" && p.toldCommit < commit && due(p)) this.#beat(state, peer, p);
     }
+  }
+
+  #beat(state: Leader, peer: NodeId, p: Progress): void {
+    const commit = logIndex(Math.min(this.#commit, p.match));
+    p.toldCommit = Math.max(p.toldCommit, commit);
+    this.#sendNow(peer, { type: "heartbeat", term: this.#term, round: state.reads.round, commit });
   }
 
   #snapshotSent(peer: NodeId, index: LogIndex, ok: boolean): void {
@@ -954,10 +975,7 @@ export class Raft implements ConsensusCore {
   /** A new round of heartbeats: whoever answers it still took us for the leader after now. */
   #beginRound(state: Leader): void {
     state.reads.begin(this.#nowMs);
-    for (const [peer, p] of state.progress) {
-      const commit = logIndex(Math.min(this.#commit, p.match));
-      this.#sendNow(peer, { type: "heartbeat", term: this.#term, round: state.reads.round, commit });
-    }
+    for (const [peer, p] of state.progress) this.#beat(state, peer, p);
     this.#grantReads(state);
   }
 

@@ -125,11 +125,7 @@ export class LocalGroup<Result, Query, Answer> implements GroupHandle<Result, Qu
     return this.query(query);
   }
 
-  whenReadable(
-    level: ReadLevel,
-    ready: (error: AlthingError | undefined) => void,
-    options: CallOptions = {},
-  ): void {
+  whenReadable(level: ReadLevel, ready: (error: AlthingError | undefined) => void, options: CallOptions = {}): void {
     if (level === "stale" || level === "session") return this.#clock.afterTurn(() => ready(undefined));
     if (!this.#leading) return this.#clock.afterTurn(() => ready(noLeader()));
     const { signal } = options;
