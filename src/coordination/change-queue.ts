@@ -28,8 +28,10 @@ export class ChangeQueue {
     this.#signal = signal;
     this.#stream = hub.open({
       onResponse: (response) => {
-        if (response.canceled) this.#fail(new EtcdError("COMPACTED"));
-        else if (response.events.length > 0) this.#add({ header: response.header, events: response.events });
+        if (response.canceled) {
+          this.#fail(new EtcdError(response.compactRevision === 0 ? "TOO_MANY_REQUESTS" : "COMPACTED"));
+        }
+        if (response.events.length > 0) this.#add({ header: response.header, events: response.events });
       },
       onFailure: (error) => this.#fail(error),
     });

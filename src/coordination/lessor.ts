@@ -14,6 +14,7 @@ import type { Observer } from "../ports/observer.ts";
 import type { StoreResult } from "./store-result.ts";
 import type { GroupHandle } from "../group/handle.ts";
 import type { Outcome } from "../group/outcome.ts";
+import { etcdErrorOf } from "./access.ts";
 import { CommandTag, command, LeaseExpire, LeaseNotes } from "./command.ts";
 import { EtcdError } from "./etcd-error.ts";
 import type { Lease, LeaseListener, LeaseTable } from "./lease-table.ts";
@@ -133,7 +134,7 @@ export class Lessor implements LeaseListener {
   async #confirm(state: State): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#options.handle.whenReadable("linearizable", (error) =>
-        error === undefined ? resolve() : reject(error instanceof Error ? error : new EtcdError("NO_LEADER")),
+        error === undefined ? resolve() : reject(etcdErrorOf(error)),
       );
     });
     if (this.#state !== state) throw new EtcdError("NO_LEADER");

@@ -14,7 +14,6 @@ import type { KvService } from "./kv-service.ts";
 import type { LeaseService } from "./lease-service.ts";
 import {
   CompareTarget,
-  DeleteRangeRequest,
   EventType,
   type KeyValue,
   LeaseGrantRequest,
@@ -148,7 +147,13 @@ export class TurnTaking {
   /** Gives a place up after its owner stopped waiting; if that fails, the lease's end does it. */
   async abandon(place: Place): Promise<void> {
     try {
-      await this.#kv.deleteRange(DeleteRangeRequest.make({ key: place.key }));
+      const { key, revision } = place;
+      await this.#kv.txn(
+        TxnRequest.make({
+          compare: [{ target: CompareTarget.CREATE, key, targetUnion: { type: "createRevision", value: revision } }],
+          success: [{ request: { type: "requestDeleteRange", value: { key } } }],
+        }),
+      );
     } catch (error) {
       this.#access.observer.observe({
         type: "place-not-abandoned",

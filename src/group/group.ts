@@ -588,6 +588,8 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   async close(): Promise<void> {
     if (this.#closed) return;
     if (this.isLeader) await this.#handOver();
+    if (this.#closed) return;
+    await this.checkpoint().catch(() => undefined); // only saves the next start some work
     this.#closed = true;
     for (const timer of this.#timers) timer.cancel();
     this.#wake?.timer.cancel();

@@ -5,7 +5,7 @@ import type { EngineRange, EngineSnapshot } from "../storage/engine/engine.ts";
 import { KEY_BYTES_MAX } from "./lmdb-batch.ts";
 import { lmdbError } from "./lmdb-error.ts";
 import type { LmdbRange, LmdbStore, LmdbTransaction } from "./lmdb-native.ts";
-import { checkStored, VALUE_HEADER_BYTES } from "./lmdb-value.ts";
+import { openStored } from "./lmdb-value.ts";
 
 /** Throws DATA_CORRUPT for a value that fails its checksum. */
 export function readValue(
@@ -22,10 +22,8 @@ export function readValue(
     throw lmdbError(`read from ${folder}`, error);
   }
   if (found === undefined) return undefined;
-  // The package shares one buffer among all reads and gives it a false `length`; a view of the true one is taken first.
-  const stored = new Uint8Array(found.buffer, found.byteOffset, store.lastSize);
-  checkStored(key, stored, folder);
-  return stored.slice(VALUE_HEADER_BYTES);
+  // The package shares one buffer among all reads and gives it a false `length`, so the size comes from elsewhere.
+  return openStored(key, found, store.lastSize, folder).slice();
 }
 
 /** Reads on only while `usable`: an iterator that is kept beyond its engine's end must not touch freed memory. */
@@ -52,11 +50,7 @@ export function* readRange(
       }
       if (next.done === true) return;
       const { key, value } = next.value;
-      checkStored(key, value, folder);
-      yield [
-        new Uint8Array(key.buffer, key.byteOffset, key.length),
-        new Uint8Array(value.buffer, value.byteOffset + VALUE_HEADER_BYTES, value.length - VALUE_HEADER_BYTES),
-      ];
+      yield [new Uint8Array(key.buffer, key.byteOffset, key.length), openStored(key, value, value.length, folder)];
       assertUsable();
     }
   } finally {

@@ -7,7 +7,7 @@ import { compareBytes } from "../base/bytes.ts";
 import { AlthingError } from "../base/errors.ts";
 import { lmdbError } from "./lmdb-error.ts";
 import type { LmdbStore } from "./lmdb-native.ts";
-import { checkStored } from "./lmdb-value.ts";
+import { openStored } from "./lmdb-value.ts";
 
 /** Throws DATA_CORRUPT at the first damage. An environment with more than `bytesMax` of data is left for a scrub. */
 export function verifyLmdb(store: LmdbStore, folder: string, bytesMax: number): void {
@@ -22,7 +22,7 @@ export function verifyLmdb(store: LmdbStore, folder: string, bytesMax: number): 
     try {
       for (const { key, value } of store.getRange({ transaction })) {
         if (previous !== undefined && compareBytes(previous, key) >= 0) throw damaged("keys are out of order");
-        checkStored(key, value, folder);
+        openStored(key, value, value.length, folder);
         if (store.getBinaryFast(key, { transaction }) === undefined) throw damaged("a key is not found from the root");
         previous = key;
         count++;

@@ -1,6 +1,11 @@
+import { spawnSync } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { ObservedEvent } from "../ports/observer.ts";
 import { fanOut } from "./fan-out.ts";
+import { LineOutput } from "./line-output.ts";
 import { prettyLine } from "./log-line.ts";
 import { LogObserver } from "./log-observer.ts";
 import { counters, gauges, histograms } from "./metrics.ts";
@@ -9,35 +14,31 @@ import { MetricsObserver } from "./metrics-observer.ts";
 describe("LogObserver", () => {
   function json(level: "debug" | "info" | "warn" | "error", events: readonly ObservedEvent[]) {
     const lines: string[] = [];
-    let flushes = 0;
     const output = {
       write: (line: string) => {
         lines.push(line);
       },
-      flushSync: () => {
-        flushes++;
-      },
     };
     const log = new LogObserver({ level, pretty: false, base: { node: 3 }, output });
     for (const event of events) log.observe(event);
-    return { lines: lines.map((line): unknown => JSON.parse(line)), flushes };
+    return lines.map((line): unknown => JSON.parse(line));
   }
 
   test("writes one JSON object an event, with its name, level, time and fields", () => {
-    const { lines } = json("info", [{ type: "role", level: "info", role: "leader", term: 4 }]);
+    const lines = json("info", [{ type: "role", level: "info", role: "leader", term: 4 }]);
     expect(lines).toEqual([
       { level: "info", time: expect.stringMatching(/^\d{4}-.*Z$/), node: 3, event: "role", role: "leader", term: 4 },
     ]);
   });
 
-  test("leaves out what is below its level, and writes errors through at once", () => {
+  test("leaves out what is below its level", () => {
     const events: ObservedEvent[] = [{ type: "a" }, { type: "b", level: "info" }, { type: "c", level: "error" }];
-    expect(json("warn", events)).toMatchObject({ lines: [{ event: "c" }], flushes: 1 });
-    expect(json("debug", events).lines).toHaveLength(3);
+    expect(json("warn", events)).toMatchObject([{ event: "c" }]);
+    expect(json("debug", events)).toHaveLength(3);
   });
 
   test("bounds fields and writes what JSON cannot", () => {
-    const { lines } = json("info", [
+    const lines = json("info", [
       {
         type: "x",
         level: "info",
@@ -71,6 +72,41 @@ describe("LogObserver", () => {
       colour: false,
     });
     expect(line).toBe('00:00:00.000 warn  x why="a\\nb" peer=10.0.0.1:2 n=[1]');
+  });
+});
+
+describe("LineOutput", () => {
+  test("writes lines in order, drops what is over its limit and counts it", async () => {
+    const path = join(mkdtempSync(join(tmpdir(), "althing-log-")), "log");
+    const fd = openSync(path, "w");
+    const output = new LineOutput(fd, { bufferedBytesMax: 1_000 });
+    const line = (i: number): string => `${String(i).padStart(99, "0")}\n`;
+    for (let i = 0; i < 30; i++) output.write(line(i)); // the first is on its way at once, ten wait
+    await expect.poll(() => readFileSync(path, "utf8").length).toBe(1_100);
+    expect(readFileSync(path, "utf8")).toBe(Array.from({ length: 11 }, (_, i) => line(i)).join(""));
+    expect([output.takeDropped(), output.takeDropped()]).toEqual([19, 0]);
+    const log = new LogObserver({ pretty: false, output });
+    for (let i = 0; i < 30; i++) output.write(line(i));
+    await expect.poll(() => readFileSync(path, "utf8").length).toBe(2_200);
+    log.observe({ type: "next", level: "info" });
+    await expect
+      .poll(() => readFileSync(path, "utf8"))
+      .toMatch(/"event":"log-lines-dropped","lines":19.*\n.*"event":"next"/);
+    closeSync(fd);
+    rmSync(dirname(path), { recursive: true });
+  });
+
+  test("lines that are left when the process exits are written then, in order", () => {
+    const script = `
+      import { LogObserver } from ${JSON.stringify(new URL("./log-observer.ts", import.meta.url).href)};
+      const log = new LogObserver();
+      for (let i = 0; i < 5; i++) log.observe({ type: "e" + i, level: "info" });
+      process.exit(0);
+    `;
+    const options = { encoding: "utf8", env: { PATH: process.env["PATH"] }, timeout: 5_000 } as const;
+    const { stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", script], options);
+    expect(stderr.match(/"event":"e\d"/g)).toEqual([0, 1, 2, 3, 4].map((i) => `"event":"e${i}"`));
+    expect(status).toBe(0);
   });
 });
 

@@ -194,7 +194,11 @@ export class SafetyObserver {
     if (start.index > node.durable.start.index) node.durable.begin(start);
     const read = RecordedLog.from(start, readable);
     const lost = node.durable.last - read.last;
-    assert(lost <= 0 || damagedUpTo > 0, "I7: a disk lost what it held", { id, held: node.durable.last, read: read.last });
+    assert(lost <= 0 || damagedUpTo > 0, "I7: a disk lost what it held", {
+      id,
+      held: node.durable.last,
+      read: read.last,
+    });
     node.durable = read;
     node.memory = RecordedLog.from(start, readable);
     assert(status.last === read.last, "I7: a restarted log is what the disk holds", {
@@ -466,12 +470,16 @@ export class SafetyObserver {
   #committedByQuorum(id: NodeId, node: Watched, before: CoreStatus, after: CoreStatus): void {
     const chain = this.committedChain(after.commit);
     const at = node.memory.at(after.commit)?.term;
-    assert(this.#lens?.ownTermOnly !== true || at === after.term, "I10: an entry of an earlier term was committed by counting", {
-      id,
-      term: after.term,
-      index: after.commit,
-      of: at,
-    });
+    assert(
+      this.#lens?.ownTermOnly !== true || at === after.term,
+      "I10: an entry of an earlier term was committed by counting",
+      {
+        id,
+        term: after.term,
+        index: after.commit,
+        of: at,
+      },
+    );
     const has = (voter: NodeId): boolean => {
       const other = this.#nodes.get(voter);
       if (other === undefined) return false;

@@ -85,15 +85,14 @@ async function serve(
   exitWithParent: boolean,
   tell: (event: NodeEvent) => void,
 ): Promise<ExitName> {
-  const { output } = context;
   // On a terminal a person reads along; elsewhere the log says the same, as JSON.
   const say = (text: string): void => {
-    if (process.stderr.isTTY) output.note(text);
+    if (process.stderr.isTTY) context.output.note(text);
   };
   const stop = new StopSignals(exitWithParent);
   const watchdog = startWatchdog();
-  const { openServer } = await import("../server.ts"); // after the configuration was found to be right: it loads the node
   try {
+    const { openServer } = await import("../server.ts"); // it loads the whole node, so only now that the configuration is right
     const server = await openServer(settings, {
       onLeader: (leader, term) => tell({ event: "leader-changed", leader, term }),
     });
@@ -106,7 +105,10 @@ async function serve(
         stop.requested.then(() => undefined),
         server.failed.then((error) => ({ error })),
       ]);
-      if (ending !== undefined) throw ending.error;
+      if (ending !== undefined) {
+        endSoon(); // a node that cannot go on must end, also when closing what is left of it hangs
+        throw ending.error;
+      }
       tell({ event: "draining" });
       say("Draining; once more stops at once");
       await notifySystemd("STOPPING=1");
@@ -118,6 +120,10 @@ async function serve(
     watchdog.close();
     stop.release();
   }
+}
+
+function endSoon(): void {
+  setTimeout(() => process.exit(exitCodes.failure), END_MS).unref();
 }
 
 /** The first request to stop resolves `requested`; a second one ends the process at once. */
@@ -140,7 +146,7 @@ class StopSignals {
     this.#onParentGone = () => {
       asked = true;
       resolve();
-      setTimeout(() => process.exit(exitCodes.failure), ORPHAN_MS).unref();
+      endSoon(); // an orphan that cannot drain, because its majority is gone too, must still end
     };
     process.stdin.on("end", this.#onParentGone).on("error", this.#onParentGone).resume();
   }
@@ -153,5 +159,4 @@ class StopSignals {
   }
 }
 
-/** An orphan that cannot drain, because its majority is gone too, must still end. */
-const ORPHAN_MS = 5_000;
+const END_MS = 5_000;

@@ -1,0 +1,131 @@
+/** etcd's Maintenance service: what operators ask. */
+import type { CallOptions } from "../group/handle.ts";
+import { nodeId } from "../base/ids.ts";
+import { type Access, etcdErrorOf, resultOf } from "./access.ts";
+import { CommandTag, command } from "./command.ts";
+import { EtcdError } from "./etcd-error.ts";
+import {
+  AlarmAction,
+  type AlarmMember,
+  AlarmRequest,
+  type AlarmResponse,
+  AlarmType,
+  type DefragmentResponse,
+  type HashKVRequest,
+  type HashKVResponse,
+  type HashResponse,
+  type MoveLeaderRequest,
+  type MoveLeaderResponse,
+  type SnapshotResponse,
+  type StatusResponse,
+} from "./messages.ts";
+import { snapshotFile } from "./snapshot-file.ts";
+
+export class MaintenanceService {
+  readonly #access: Access;
+  readonly #version: string;
+
+  /** `version` is the etcd version whose protocol is spoken. */
+  constructor(access: Access, options: { readonly version: string }) {
+    this.#access = access;
+    this.#version = options.version;
+  }
+
+  async status(): Promise<StatusResponse> {
+    const { handle, store } = this.#access;
+    const status = handle.status();
+    const { fileBytes, usedBytes } = store.size();
+    const member = status.configuration.members.find((one) => one.id === handle.nodeId);
+    const errors = store.alarms.map(({ memberId, alarm }) => `memberID:${memberId} alarm:${alarmName(alarm)} `);
+    if (status.leader === undefined) errors.unshift("etcdserver: no leader");
+    return {
+      header: this.#access.headerNow(),
+      version: this.#version,
+      dbSize: fileBytes,
+      leader: BigInt(status.leader ?? 0),
+      raftIndex: status.commit,
+      raftTerm: status.term,
+      raftAppliedIndex: status.applied,
+      errors,
+      dbSizeInUse: usedBytes,
+      isLearner: member?.role === "learner",
+    };
+  }
+
+  /** Over the whole replicated state. Not etcd's number: that is over its file. */
+  async hash(): Promise<HashResponse> {
+    return { header: this.#access.headerNow(), hash: this.#access.store.hashAll() };
+  }
+
+  /** Over keys and history up to a revision: equal on all nodes with the same compacted revision. */
+  async hashKv(request: HashKVRequest): Promise<HashKVResponse> {
+    const result = this.#access.store.hash(request.revision);
+    if (result.type === "error") throw new EtcdError(result.error);
+    return {
+      header: this.#access.header(result.revision),
+      hash: result.hash,
+      compactRevision: result.compactRevision,
+    };
+  }
+
+  /** Only the leader does it, as in etcd. */
+  async moveLeader(request: MoveLeaderRequest, options?: CallOptions): Promise<MoveLeaderResponse> {
+    const { handle } = this.#access;
+    if (!handle.isLeader) throw new EtcdError("NOT_LEADER");
+    const target = handle.members.find((member) => BigInt(member.id) === request.targetId);
+    if (target === undefined || target.role !== "voter") throw new EtcdError("BAD_LEADER_TRANSFEREE");
+    if (target.id !== handle.nodeId) {
+      try {
+        await handle.transferLeader(nodeId(target.id), options);
+      } catch (error) {
+        throw etcdErrorOf(error);
+      }
+    }
+    return { header: this.#access.headerNow() };
+  }
+
+  async alarm(request: AlarmRequest, options?: CallOptions): Promise<AlarmResponse> {
+    if (request.action === AlarmAction.GET) {
+      await this.#access.confirm(options);
+      const { alarm } = request;
+      const alarms = this.#access.store.alarms.filter((one) => alarm === AlarmType.NONE || one.alarm === alarm);
+      return { header: this.#access.headerNow(), alarms };
+    }
+    const bytes = command(CommandTag.alarm, AlarmRequest, request);
+    const { revision, alarms } = resultOf(await this.#access.propose(bytes, options), "alarm");
+    return { header: this.#access.header(revision), alarms };
+  }
+
+  /** Nothing to do: the engine reuses its free pages. */
+  async defragment(): Promise<DefragmentResponse> {
+    return { header: this.#access.headerNow() };
+  }
+
+  /** This node's state as a file in pieces; see `snapshot-file.ts`. Stops when `signal` aborts. */
+  async *snapshot(options: CallOptions = {}): AsyncGenerator<SnapshotResponse, void, undefined> {
+    const exported = this.#access.handle.exportSnapshot();
+    const header = this.#access.headerNow();
+    let sent = 0;
+    try {
+      let held: Uint8Array | undefined;
+      for await (const piece of snapshotFile(exported.chunks)) {
+        if (options.signal?.aborted === true) throw new EtcdError("CANCELLED");
+        if (held !== undefined) {
+          sent += held.length;
+          // What is left is known only at the end; until then an estimate that is never 0.
+          const remainingBytes = Math.max(piece.length, this.#access.store.size().usedBytes - sent);
+          yield { header, remainingBytes, blob: held };
+        }
+        held = piece;
+      }
+      if (held !== undefined) yield { header, remainingBytes: 0, blob: held };
+    } finally {
+      exported.close();
+    }
+  }
+}
+
+function alarmName(alarm: AlarmMember["alarm"]): string {
+  for (const [name, value] of Object.entries(AlarmType)) if (value === alarm) return name;
+  return String(alarm);
+}
