@@ -59,20 +59,20 @@ export class KeyValue {
 
   /** Resolves when the write is durable on a majority. Returns its revision. */
   async put(key: string, value: string): Promise<number> {
-    const request = PutRequest.create({ key: utf8(key), value: utf8(value) });
+    const request = PutRequest.make({ key: utf8(key), value: utf8(value) });
     return (await this.#coordination.put(request)).header?.revision ?? 0;
   }
 
   /** Linearizable: sees every write that was acknowledged before the call. */
   async get(key: string): Promise<string | undefined> {
-    const response = await this.#coordination.range(RangeRequest.create({ key: utf8(key) }));
+    const response = await this.#coordination.range(RangeRequest.make({ key: utf8(key) }));
     const [found] = response.kvs;
     return found === undefined ? undefined : fromUtf8(found.value);
   }
 
   /** Returns whether there was something to delete. */
   async delete(key: string): Promise<boolean> {
-    const response = await this.#coordination.deleteRange(DeleteRangeRequest.create({ key: utf8(key) }));
+    const response = await this.#coordination.deleteRange(DeleteRangeRequest.make({ key: utf8(key) }));
     return response.deleted > 0;
   }
 }
