@@ -367,6 +367,7 @@ function defineSim(program: Command): void {
     .option("--nodes <count>", "nodes of each cluster", wholeNumber(1, 9), 3)
     .option("--seconds <count>", "simulated seconds of each run", wholeNumber(1, 86_400), 30)
     .option("--twice", "run each seed twice and compare every event")
+    .option("--stale-reads", "read from any node without asking the leader, to see the check object")
     .action((options: SimOptions) =>
       oneShot(options, async (context) => (await import("./commands/sim.ts")).sim(context, options)),
     );

@@ -80,7 +80,7 @@ export class LmdbEngine implements Engine {
     try {
       makeFolder(folder);
       return await openProbed(folder, verifyBytesMax, async () => {
-        const writer = await LmdbWriter.start({ folder, verifyBytesMax }); // verifies before this thread touches the file
+        const writer = await LmdbWriter.open(folder, verifyBytesMax); // verifies before this thread touches the file
         try {
           return new LmdbEngine(folder, await openLmdb(folder), writer);
         } catch (error) {

@@ -1,19 +1,19 @@
 /**
- * The writer thread of one LMDB environment. A transaction here blocks nobody: the node's event loop packs a batch, and
+ * A thread that writes one LMDB environment at a time. A transaction here blocks nobody: the node's event loop packs a batch, and
  * this thread does the tree work and the sync. The package's own asynchronous batches cost the event loop about two
  * microseconds a put, and its asynchronous transactions let other reads of the loop see uncommitted data.
  */
 import { statfsSync } from "node:fs";
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { assert } from "../base/assert.ts";
 import { compareBytes } from "../base/bytes.ts";
-import type { AlthingError } from "../base/errors.ts";
+import { AlthingError } from "../base/errors.ts";
 import { unpackBatch } from "./lmdb-batch.ts";
 import { lmdbError, lmdbWriteError } from "./lmdb-error.ts";
 import { type LmdbStore, openLmdb } from "./lmdb-native.ts";
 import { sealStored } from "./lmdb-value.ts";
 import { verifyLmdb } from "./lmdb-verify.ts";
-import type { WriterAnswer, WriterData, WriterRequest } from "./lmdb-writer.ts";
+import type { WriterAnswer, WriterRequest } from "./lmdb-writer.ts";
 
 /** Keys of a range that are collected before they are removed: a cursor must not stand on what is being deleted. */
 const RANGE_CHUNK = 1_000;
@@ -54,48 +54,61 @@ function freeBytes(folder: string): number {
   return stats.bavail * stats.bsize;
 }
 
-async function main(): Promise<void> {
-  const port = parentPort;
-  assert(port !== null, "this file runs as a worker thread");
-  const { folder, verifyBytesMax } = workerData as WriterData; // set by lmdb-engine.ts, of the same build
-  const answer = (message: WriterAnswer): void => port.postMessage(message);
-  const fail = (error: AlthingError): void =>
-    answer({ type: "failed", code: error.code, message: error.message, details: error.details });
+interface Opened {
+  readonly folder: string;
+  readonly store: LmdbStore;
+}
 
+let opened: Opened | undefined;
+
+async function open(folder: string, verifyBytesMax: number): Promise<void> {
+  assert(opened === undefined, "a writer thread has one environment at a time");
   let store: LmdbStore;
   try {
     store = await openLmdb(folder);
   } catch (error) {
-    fail(lmdbError(`open ${folder}`, error));
-    return;
+    throw lmdbError(`open ${folder}`, error);
   }
   try {
     verifyLmdb(store, folder, verifyBytesMax);
   } catch (error) {
     await store.close();
-    fail(lmdbError(`verify ${folder}`, error));
-    return;
+    throw error;
   }
-  answer({ type: "opened" });
-
-  port.on("message", (request: WriterRequest) => {
-    switch (request.type) {
-      case "write":
-        try {
-          writeBatch(store, request.batch);
-          answer({ type: "written" });
-        } catch (error) {
-          fail(lmdbWriteError(`write to ${folder}`, error, freeBytes(folder)));
-        }
-        break;
-      case "close":
-        void store.close().then(() => {
-          answer({ type: "closed" });
-          port.close();
-        });
-        break;
-    }
-  });
+  opened = { folder, store };
 }
 
-await main();
+async function carryOut(request: WriterRequest): Promise<void> {
+  if (request.type === "open") {
+    await open(request.folder, request.verifyBytesMax);
+    return;
+  }
+  assert(opened !== undefined, "nothing is open");
+  const { folder, store } = opened;
+  switch (request.type) {
+    case "write":
+      try {
+        writeBatch(store, request.batch);
+      } catch (error) {
+        throw lmdbWriteError(`write to ${folder}`, error, freeBytes(folder));
+      }
+      break;
+    case "close":
+      opened = undefined;
+      await store.close();
+      break;
+  }
+}
+
+const port = parentPort;
+assert(port !== null, "this file runs as a worker thread");
+port.on("message", (request: WriterRequest) => {
+  const answer = (message: WriterAnswer): void => port.postMessage(message);
+  carryOut(request).then(
+    () => answer({ type: "done" }),
+    (error: unknown) => {
+      if (!(error instanceof AlthingError)) throw error; // a bug: it ends the thread, and the engine with it
+      answer({ type: "failed", code: error.code, message: error.message, details: error.details });
+    },
+  );
+});

@@ -14,6 +14,8 @@ import { raftLens } from "../scenario/raft-lens.ts";
 import { member } from "../scenario/script.ts";
 import { type Answer, appendOf, entriesOf, LoneCore, voteRequest } from "./lone-core.ts";
 
+fc.configureGlobal({ seed: 2014 }); // the same cases in every run
+
 const { electionMs, heartbeatMs } = defaultTunables;
 const n = nodeId;
 const lone = (options: ConstructorParameters<typeof LoneCore>[1] = {}): LoneCore => new LoneCore(recoverRaft, options);

@@ -16,6 +16,7 @@ export interface SimOptions extends GlobalOptions {
   readonly nodes: number;
   readonly seconds: number;
   readonly twice?: boolean;
+  readonly staleReads?: boolean;
 }
 
 export async function sim(context: CommandContext, options: SimOptions): Promise<ExitName> {
@@ -45,7 +46,7 @@ export async function sim(context: CommandContext, options: SimOptions): Promise
       continue;
     }
     const { result, operations } = outcome;
-    const speed = result.virtualMs / tookMs;
+    const speed = ((options.twice === true ? 2 : 1) * result.virtualMs) / tookMs;
     output.record({
       seed,
       ok: true,
@@ -77,6 +78,7 @@ async function runSeed(seed: number, options: SimOptions): Promise<SeedOutcome> 
       seed,
       nodes: options.nodes,
       durationMs: options.seconds * 1_000,
+      staleReads: options.staleReads === true,
       replayOptions: replayOptions(options).trim(),
     });
   try {
@@ -99,6 +101,6 @@ async function runSeed(seed: number, options: SimOptions): Promise<SeedOutcome> 
 }
 
 /** What the run depends on besides the seed, as flags. The defaults stand in `program.ts`. */
-function replayOptions({ nodes, seconds }: SimOptions): string {
-  return `${nodes === 3 ? "" : ` --nodes ${nodes}`}${seconds === 30 ? "" : ` --seconds ${seconds}`}`;
+function replayOptions({ nodes, seconds, staleReads }: SimOptions): string {
+  return `${nodes === 3 ? "" : ` --nodes ${nodes}`}${seconds === 30 ? "" : ` --seconds ${seconds}`}${staleReads === true ? " --stale-reads" : ""}`;
 }

@@ -4,10 +4,12 @@
  */
 import { crc32 } from "node:zlib";
 import { assert } from "../../base/assert.ts";
+import { fromUtf8 } from "../../base/bytes.ts";
 import { defaultLimits } from "../../config/limits.ts";
 import { type NodeConfig, nodeDefaults } from "../../config/node-config.ts";
 import { HashKVRequest } from "../../coordination/messages.ts";
-import { type AlthingNode, openNode } from "../../node/node.ts";
+import { AlthingNode } from "../../node/node.ts";
+import type { Disk } from "../../ports/disk.ts";
 import type { Ports } from "../../ports/ports.ts";
 import { History } from "../../sim/checkers/history.ts";
 import { checkLinearizability } from "../../sim/checkers/linearizability.ts";
@@ -23,12 +25,16 @@ export interface KvRunOptions {
   readonly nodes: number;
   /** Virtual milliseconds under faults. */
   readonly durationMs: number;
+  /** Clients read without a confirmation by the leader: the history is then not linearizable, and the check must say so. */
+  readonly staleReads: boolean;
   readonly replayOptions?: string;
   readonly faults?: Scenario<KvSimNode>["faults"];
 }
 
 export interface KvSimNode extends KvNode {
   readonly node: AlthingNode;
+  /** Of its data folder. */
+  readonly incarnation: number;
 }
 
 export interface KvRun {
@@ -51,12 +57,12 @@ export function kvRun(options: KvRunOptions): KvRun {
     nodes,
     durationMs,
     clients: CLIENTS,
-    client: (client) => kvClient(client, history),
+    client: (client) => kvClient(client, history, { staleReads: options.staleReads }),
     host: macrotaskHost,
     kernels: { ...simKernels, crc32: (bytes, start) => crc32(bytes, start) },
     factory: { start: (ports, number) => startNode(ports, configOf(number, nodes)) },
     isReady,
-    isRepaired: (number, { node }) => isWhole(number, node),
+    isRepaired: isWhole,
     faults: options.faults ?? { rotPrefix: "wal/", meanGapMs: 1_500, electionMs: 2 * ELECTION_MS },
     check: async ({ nodes: running }) => {
       checkHistory(history);
@@ -68,8 +74,23 @@ export function kvRun(options: KvRunOptions): KvRun {
 }
 
 async function startNode(ports: Ports, config: NodeConfig): Promise<KvSimNode> {
-  const node = await openNode(ports, memoryEngineOpener(ports), config);
-  return { node, kv: node.coordination, stopped: node.failed, close: () => node.close() };
+  const node = await AlthingNode.open(ports, memoryEngineOpener(ports), config);
+  const incarnation = await readIncarnation(ports.disk);
+  return { node, incarnation, kv: node.coordination, stopped: node.failed, close: () => node.close() };
+}
+
+/** From the identity that the node has written into its folder. */
+async function readIncarnation(disk: Disk): Promise<number> {
+  const file = await disk.open("identity", { create: false });
+  assert(file !== undefined, "an open node has an identity");
+  const bytes = new Uint8Array(await file.length());
+  await file.read(bytes, 0);
+  await file.close();
+  const identity: unknown = JSON.parse(fromUtf8(bytes));
+  const found: unknown =
+    typeof identity === "object" && identity !== null ? Reflect.get(identity, "incarnation") : undefined;
+  assert(typeof found === "number", "an identity names its incarnation", identity);
+  return found;
 }
 
 /** Small limits, so that a short run sees checkpoints, trimmed logs and snapshots. */
@@ -102,10 +123,10 @@ function isReady(running: readonly KvSimNode[]): boolean {
 }
 
 /** A node whose disk was damaged or wiped counts as a whole copy again. */
-function isWhole(number: number, node: AlthingNode): boolean {
+function isWhole(number: number, { node, incarnation }: KvSimNode): boolean {
   const { damaged, commit, configuration } = node.group.status();
   const member = configuration.members.find(({ id }) => id === number);
-  const isBound = member?.role === "voter" && member.incarnation === node.incarnation;
+  const isBound = member?.role === "voter" && member.incarnation === incarnation;
   return !damaged && isBound && commit > 0 && configuration.outgoing.length === 0;
 }
 

@@ -44,6 +44,7 @@ const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 export async function kvClient<TNode extends KvNode>(
   client: SimClient<TNode>,
   history: History<KvInput, KvOutput>,
+  options: { readonly staleReads: boolean },
 ): Promise<void> {
   /** What this client last saw of each key: what it swaps against. */
   const seen = new Map<string, number>();
@@ -52,7 +53,7 @@ export async function kvClient<TNode extends KvNode>(
     const key = client.random.pick(KEYS);
     const input = drawOperation(client, key, `${client.number}.${sequence}`, seen.get(key) ?? 0);
     const id = history.begin(client.number, input);
-    const result = await client.call(client.anyNode(), (node) => perform(node.kv, input));
+    const result = await client.call(client.anyNode(), (node) => perform(node.kv, input, options.staleReads));
     if (result.type === "answer") {
       history.end(id, result.value);
       remember(seen, key, result.value);
@@ -79,11 +80,11 @@ function drawOperation(
   return { type: "delete", key };
 }
 
-async function perform(kv: KvService, input: KvInput): Promise<KvOutput> {
+async function perform(kv: KvService, input: KvInput, serializable: boolean): Promise<KvOutput> {
   const key = encode(input.key);
   switch (input.type) {
     case "get": {
-      const answer = await kv.range(RangeRequest.make({ key }));
+      const answer = await kv.range(RangeRequest.make({ key, serializable }));
       const [found] = answer.kvs;
       return {
         type: "get",
