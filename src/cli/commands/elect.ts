@@ -16,7 +16,7 @@ export interface ElectOptions extends ClientOptions {
 }
 
 /** Standing for an election may take as long as it takes: only Ctrl-C ends it. */
-const WAIT_MS = 2_147_483_647;
+const WAIT_MS: number = Number.POSITIVE_INFINITY;
 const RETRY_MS = 250;
 
 export async function elect(

@@ -18,7 +18,7 @@ export interface LockOptions extends ClientOptions {
 }
 
 /** Waiting for a lock may take as long as it takes: only Ctrl-C ends it. */
-const WAIT_MS = 2_147_483_647;
+const WAIT_MS: number = Number.POSITIVE_INFINITY;
 
 export async function lock(
   context: CommandContext,

@@ -25,7 +25,7 @@ export class GrpcClient {
   /** The endpoint that answered last stays the first choice. */
   #preferred = 0;
 
-  /** `endpoints` as URLs (`endpoints.ts` makes them); `timeoutMs` bounds each unary call. */
+  /** `endpoints` as URLs (`endpoints.ts` makes them); `timeoutMs` bounds each unary call, Infinity bounds none. */
   constructor(endpoints: readonly string[], options: { readonly timeoutMs: number }) {
     this.endpoints = endpoints;
     this.timeoutMs = options.timeoutMs;
@@ -81,8 +81,8 @@ export class GrpcClient {
       const endpoint = this.endpoints[index] ?? "";
       try {
         const share = leftMs() / (this.endpoints.length - (tried % this.endpoints.length)); // a mute one leaves time for the rest
-        const connection = await this.#connect(endpoint, { timeoutMs: share, signal: options.signal });
-        const result = await attempt(connection, { timeoutMs: Math.max(1, leftMs()), signal: options.signal });
+        const connection = await this.#connect(endpoint, { timeoutMs: bound(share), signal: options.signal });
+        const result = await attempt(connection, { timeoutMs: bound(leftMs()), signal: options.signal });
         this.#preferred = index;
         return result;
       } catch (error) {
@@ -106,6 +106,11 @@ export class GrpcClient {
     this.#connections.set(endpoint, opened);
     return opened;
   }
+}
+
+/** Infinity is a call without a deadline. */
+function bound(ms: number): number | undefined {
+  return ms === Number.POSITIVE_INFINITY ? undefined : Math.max(1, ms);
 }
 
 function mayMoveOn(error: GrpcError, repeatable: boolean): boolean {

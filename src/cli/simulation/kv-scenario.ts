@@ -3,7 +3,7 @@
  * faults that the seed draws, and at the end: the history is linearizable, and every node holds the same state.
  */
 import { crc32 } from "node:zlib";
-import { assert } from "../../base/assert.ts";
+import { AssertionError, assert } from "../../base/assert.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
 import { defaultLimits } from "../../config/limits.ts";
 import { type NodeConfig, nodeDefaults } from "../../config/node-config.ts";
@@ -11,7 +11,7 @@ import { HashKVRequest } from "../../coordination/messages.ts";
 import { AlthingNode } from "../../node/node.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { Ports } from "../../ports/ports.ts";
-import { History } from "../../sim/checkers/history.ts";
+import { History, type Operation } from "../../sim/checkers/history.ts";
 import { checkLinearizability } from "../../sim/checkers/linearizability.ts";
 import { type KvInput, type KvOutput, kvModel } from "../../sim/checkers/models.ts";
 import { simKernels } from "../../sim/sim-kernels.ts";
@@ -132,8 +132,20 @@ function isWhole(number: number, { node, incarnation }: KvSimNode): boolean {
 
 function checkHistory(history: History<KvInput, KvOutput>): void {
   const verdict = checkLinearizability(kvModel, history.operations(), { stepsMax: STEPS_MAX });
-  assert(verdict.type !== "violation", "the history is linearizable", verdict);
-  assert(verdict.type !== "unknown", "the checker reaches a verdict; shorten the run", verdict);
+  if (verdict.type === "violation") {
+    const { partition, stuck, order } = verdict;
+    const before = order.slice(-ORDER_SHOWN).map(showOperation).join("; ");
+    throw new AssertionError(
+      `not linearizable at key ${partition}: ${showOperation(stuck)} fits nowhere behind ${order.length} operations, the last of them ${before}`,
+    );
+  }
+  assert(verdict.type === "ok", "the checker reaches a verdict; shorten the run", verdict);
+}
+
+const ORDER_SHOWN = 6;
+
+function showOperation({ client, input, output }: Operation<KvInput, KvOutput>): string {
+  return `client ${client} ${JSON.stringify(input)} → ${output === undefined ? "unknown" : JSON.stringify(output)}`;
 }
 
 /** All nodes agree on every revision up to the lowest that each has. */

@@ -10,14 +10,15 @@ import { pause } from "../pause.ts";
 
 export const hasEtcd: boolean = spawnSync("etcd", ["--version"]).status === 0;
 
-export interface RealEtcd {
+/** A server under test, whatever its make. */
+export interface RealServer {
   readonly endpoint: string;
   /** `SIGSTOP` and `SIGCONT` too. */
   signal(name: NodeJS.Signals): void;
   close(): Promise<void>;
 }
 
-export async function startEtcd(): Promise<RealEtcd> {
+export async function startEtcd(): Promise<RealServer> {
   const folder = await mkdtemp(path.join(os.tmpdir(), "althing-etcd-"));
   const port = await freePorts(1);
   const [client, peer] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${port + 1}`];

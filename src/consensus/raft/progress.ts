@@ -92,6 +92,7 @@ export class Progress {
 
   /** The follower holds the leader's log up to `match`, durably. */
   accepted(match: LogIndex): void {
+    this.#contradictions = 0;
     const advanced = match > this.#match;
     if (advanced) this.#match = match;
     if (this.#next <= this.#match) this.#next = logIndex(this.#match + 1);
@@ -116,7 +117,7 @@ export class Progress {
    */
   rejected(refused: LogIndex, candidate: LogIndex): boolean {
     if (this.#state === "snapshot") return false;
-    if (refused <= this.#match) return this.#contradicted(candidate);
+    if (refused <= this.#match) return this.contradicted(candidate);
     if (this.#state === "probe" && refused !== this.#next - 1) return false;
     this.#enter("probe");
     this.#next = logIndex(Math.max(Math.min(refused, candidate + 1), this.#match + 1));
@@ -154,9 +155,10 @@ export class Progress {
   }
 
   /** A refusal below `match` is stale, unless it keeps coming: then the follower has lost what it once acknowledged. */
-  #contradicted(candidate: LogIndex): boolean {
+  contradicted(candidate: LogIndex): boolean {
     this.#contradictions++;
     if (this.#contradictions < CONTRADICTIONS_MAX || candidate >= this.#match) return false;
+    this.#contradictions = 0;
     this.#match = logIndex(0);
     this.#enter("probe");
     this.#next = logIndex(candidate + 1);
@@ -164,7 +166,6 @@ export class Progress {
   }
 
   #enter(state: ProgressState): void {
-    this.#contradictions = 0;
     this.#state = state;
     this.#inflight = [];
     this.#inflightBytes = 0;

@@ -44,7 +44,7 @@ import type {
   StepOutcome,
 } from "../contract/core.ts";
 import { electionTimeoutMs, hurriedTimeoutMs } from "../contract/election.ts";
-import { type LogRecord, RecordKind } from "../contract/record.ts";
+import { chainHash, type LogRecord, RecordKind } from "../contract/record.ts";
 import { hasQuorum, jointCommittedIndex, type JointVoters, jointVoteResult } from "../quorum/quorum.ts";
 import { planChange } from "./change.ts";
 import { Durability } from "./durability.ts";
@@ -91,6 +91,8 @@ interface Leader {
   /** When followers that nobody waits at learn of the newest commit, unless an append tells them before. */
   commitDueMs: number;
   transfer: { readonly to: NodeId; readonly deadlineMs: number } | undefined;
+  /** Somebody was asked to stand without waiting for silence: the request may arrive late, so no lease in this term again. */
+  askedToStand: boolean;
   uncommittedBytes: number;
 }
 
@@ -147,8 +149,12 @@ export class Raft implements ConsensusCore {
     // With leases on, a restarted node must not vote while the leader that it may have promised to could still serve reads.
     this.#leaderHeardMs = options.leaseMs > 0 ? nowMs : Number.NEGATIVE_INFINITY;
     this.#state = { type: "follower", leader: undefined, deadlineMs: nowMs + this.#drawTimeoutMs() };
-    if (incomingVoters(this.#configuration).length === 1 && isVoter(this.#configuration, this.#id)) {
-      this.#state.deadlineMs = nowMs; // alone: nobody to wait for
+    if (
+      options.leaseMs === 0 &&
+      incomingVoters(this.#configuration).length === 1 &&
+      isVoter(this.#configuration, this.#id)
+    ) {
+      this.#state.deadlineMs = nowMs; // alone: nobody to wait for, unless a leader that is leaving holds a lease from us
     }
   }
 
@@ -184,7 +190,8 @@ export class Raft implements ConsensusCore {
 
   leaseHolds(nowMs: number): boolean {
     const state = this.#state;
-    if (this.#options.leaseMs === 0 || state.type !== "leader" || state.transfer !== undefined) return false;
+    if (this.#options.leaseMs === 0 || state.type !== "leader" || state.transfer !== undefined || state.askedToStand)
+      return false;
     if (this.#commit < state.opening) return false;
     const confirmedMs = state.reads.confirmedSinceMs((round) => this.#roundHasQuorum(state, round));
     return confirmedMs !== undefined && nowMs < confirmedMs + this.#options.leaseMs;
@@ -220,11 +227,10 @@ export class Raft implements ConsensusCore {
 
   step(input: Input, nowMs: number): Effects {
     assert(nowMs >= this.#nowMs, "time never goes back", { nowMs, before: this.#nowMs });
-    const pausedMs = nowMs - this.#nowMs;
     this.#nowMs = nowMs;
     switch (input.type) {
       case "tick":
-        this.#tick(pausedMs);
+        this.#tick();
         break;
       case "message":
         this.#receive(input.from, input.frame, input.isStranger === true);
@@ -303,10 +309,10 @@ export class Raft implements ConsensusCore {
 
   // ---------------------------------------------------------------- time
 
-  #tick(pausedMs: number): void {
+  #tick(): void {
     const state = this.#state;
-    // A tick that comes late means that this process was held up, and with it the messages that wait in its sockets.
-    const late = pausedMs > this.#options.electionMs / 2;
+    // A tick long after it was due means that this process was held up, and with it the messages that wait in its sockets.
+    const late = this.#nowMs - this.deadlineMs > this.#options.electionMs / 2;
     if (state.type === "leader") {
       this.#tickLeader(state, late);
       return;
@@ -354,7 +360,14 @@ export class Raft implements ConsensusCore {
 
   /** May this node stand for election at all? */
   #mayStand(): boolean {
-    return isVoter(this.#configuration, this.#id) && this.#damagedUpTo === undefined && !this.#stalled;
+    return this.#isNeeded() && this.#damagedUpTo === undefined && !this.#stalled;
+  }
+
+  /** A voter; or one that a change not yet known to be committed removes: nobody else may have it (thesis 4.2.2). */
+  #isNeeded(): boolean {
+    if (isVoter(this.#configuration, this.#id)) return true;
+    const index = this.#log.configurationIndex;
+    return index > this.#commit && isVoter(this.#log.configurationAt(logIndex(index - 1)), this.#id);
   }
 
   // ---------------------------------------------------------------- messages
@@ -557,6 +570,7 @@ export class Raft implements ConsensusCore {
       heartbeatDueMs: this.#nowMs + this.#options.heartbeatMs,
       commitDueMs: Number.POSITIVE_INFINITY,
       transfer: undefined,
+      askedToStand: false,
       uncommittedBytes: 0,
     };
     this.#enter(state, `${votes} votes of ${incomingVoters(this.#configuration).length}`);
@@ -701,7 +715,9 @@ export class Raft implements ConsensusCore {
 
   #heartbeat(from: NodeId, beat: Heartbeat): void {
     // The leader never sends a commit index above what it knows we hold; after a crash we may hold less.
-    this.#commitUpTo(logIndex(Math.min(beat.commit, this.#log.lastIndex)));
+    const commit = logIndex(Math.min(beat.commit, this.#log.lastIndex));
+    this.#commitUpTo(commit);
+    if (commit === beat.commit) this.#repairedAt(commit, commit);
     const message: HeartbeatResponse = {
       type: "heartbeat-response",
       term: this.#term,
@@ -718,7 +734,7 @@ export class Raft implements ConsensusCore {
 
   /** R7: what the leader has committed in its own term, and we hold, includes all that we ever acknowledged. */
   #repairedAt(match: LogIndex, leaderCommit: LogIndex): void {
-    if (this.#damagedUpTo === undefined || match < leaderCommit) return;
+    if (this.#damagedUpTo === undefined || match < leaderCommit || match < this.#damagedUpTo) return;
     if (this.#log.termAt(leaderCommit) !== this.#term) return;
     this.#events.push({ type: "repaired", upTo: match });
     this.#damagedUpTo = undefined;
@@ -837,6 +853,7 @@ export class Raft implements ConsensusCore {
     if (this.#state !== state) return; // a committed change may have ended our leadership
     this.#replicateTo(state, from, p);
     if (state.transfer?.to === from && p.match === this.#log.lastIndex) {
+      state.askedToStand = true;
       this.#sendNow(from, { type: "timeout-now", term: this.#term });
     }
     this.#promoteLearners(state);
@@ -850,6 +867,7 @@ export class Raft implements ConsensusCore {
     const sentMs = p.oldestSentMs;
     const lost = response.last < p.next - 1 && sentMs !== undefined && this.#nowMs - sentMs > this.#options.heartbeatMs;
     if (lost && p.state === "replicate") p.probe();
+    if (response.last < p.match && p.state !== "snapshot") p.contradicted(response.last);
     this.#replicateTo(state, from, p);
   }
 
@@ -917,7 +935,16 @@ export class Raft implements ConsensusCore {
     if (start.index <= this.#commit) {
       const chain = this.#log.chainAt(start.index);
       assert(chain === undefined || chain === start.chain, "committed logs are equal", { index: start.index });
+      this.#emitted = logIndex(Math.max(this.#emitted, start.index)); // the state has it, even if our own disk was slower
       return; // we have all of it already
+    }
+    if (start.term > this.#term) this.#becomeFollower(start.term, undefined, "a snapshot of a newer term");
+    if (this.#log.chainAt(start.index) === start.chain) {
+      // The log goes on from there: what it holds above may be acknowledged and stays.
+      this.#commit = start.index;
+      this.#emitted = logIndex(Math.max(this.#emitted, start.index));
+      this.#log.trim(start);
+      return;
     }
     this.#log.reset(start);
     this.#durability.reset(start.index);
@@ -1052,8 +1079,13 @@ export class Raft implements ConsensusCore {
     for (const peer of state.progress.keys()) if (!wanted.has(peer)) state.progress.delete(peer);
     for (const peer of wanted) {
       if (state.progress.has(peer)) continue;
-      state.progress.set(peer, new Progress(this.#options, { next: this.#log.firstIndex, nowMs: this.#nowMs }));
+      state.progress.set(peer, new Progress(this.#options, { next: this.#firstToSend(state), nowMs: this.#nowMs }));
     }
+  }
+
+  /** Paper, figure 2: nextIndex begins after the leader's last entry; a member that is new begins with the log. */
+  #firstToSend(state: Leader): LogIndex {
+    return this.#log.lastIndex < state.opening ? state.opening : this.#log.firstIndex;
   }
 
   #configurationCommitted(state: Leader): void {
@@ -1128,8 +1160,10 @@ export class Raft implements ConsensusCore {
     }
     state.transfer = { to, deadlineMs: this.#nowMs + this.#options.electionMs };
     this.#outcome = { type: "accepted", index: this.#log.lastIndex, term: this.#term };
-    if (p.match === this.#log.lastIndex) this.#sendNow(to, { type: "timeout-now", term: this.#term });
-    else this.#replicateTo(state, to, p);
+    if (p.match === this.#log.lastIndex) {
+      state.askedToStand = true;
+      this.#sendNow(to, { type: "timeout-now", term: this.#term });
+    } else this.#replicateTo(state, to, p);
   }
 
   #freshestFollower(state: Leader): NodeId | undefined {
@@ -1165,8 +1199,10 @@ export class Raft implements ConsensusCore {
     if (atStart !== undefined && atStart.chain !== start.chain) entries = [];
     for (const entry of entries) {
       if (entry.index <= start.index) continue;
-      if (entry.index !== this.#log.lastIndex + 1) {
-        // A hole: the host reports it as damage, and R7 keeps us from voting until a leader has filled it.
+      const isNext = entry.index === this.#log.lastIndex + 1;
+      if (!isNext || entry.chain !== chainHash(this.#log.lastChain, entry.term, entry.bodyCrc)) {
+        // Right after the start: the rest of a log that a snapshot replaced. Later: a hole, which the host reports as damage,
+        // and R7 keeps us from voting until a leader has filled it.
         assert(this.#damagedUpTo !== undefined || this.#log.lastIndex === start.index, "a hole is reported as damage", {
           index: entry.index,
           last: this.#log.lastIndex,
@@ -1175,11 +1211,19 @@ export class Raft implements ConsensusCore {
       }
       this.#log.push(entry);
     }
-    assert(this.#term >= this.#log.lastTerm || this.#damagedUpTo !== undefined, "the vote is as new as the log", {
-      term: this.#term,
-      last: this.#log.lastTerm,
-    });
-    if (this.#term < this.#log.lastTerm) this.#term = this.#log.lastTerm;
+    const snapshotOnly = this.#log.lastIndex === start.index; // a checkpoint may reach the disk before our term does
+    assert(
+      this.#term >= this.#log.lastTerm || snapshotOnly || this.#damagedUpTo !== undefined,
+      "the vote is as new as the log",
+      {
+        term: this.#term,
+        last: this.#log.lastTerm,
+      },
+    );
+    if (this.#term < this.#log.lastTerm) {
+      this.#setTerm(this.#log.lastTerm);
+      this.#persistVote(); // leaves with the first step, ahead of any entry
+    }
   }
 
   // ---------------------------------------------------------------- leaves
