@@ -56,7 +56,10 @@ const oracle = protobuf
   .root.resolveAll()
   .lookupType("Everything");
 
-const Long = protobuf.util.Long;
+interface LongFactory {
+  fromString(text: string, unsigned?: boolean): unknown;
+}
+const Long = protobuf.util.Long as unknown as LongFactory; // its own types live in a package that is not ours
 const bytes = fc.uint8Array({ maxLength: 40 });
 const signed = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
 const unsigned = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
@@ -129,7 +132,7 @@ function forOracle(v: Everything): Record<string, unknown> {
 }
 
 function comparable(v: unknown): unknown {
-  return JSON.parse(
+  const plain: unknown = JSON.parse(
     JSON.stringify(v, (_, x) => (typeof x === "bigint" ? `${x}n` : x instanceof Uint8Array ? [...x] : x)),
   );
 }

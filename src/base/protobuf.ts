@@ -86,7 +86,8 @@ export type Infer<M> = M extends Message<infer Out, infer _In> ? Out : never;
 /** What may be given to `encode` and `make`: every field may be left out. */
 export type InferInput<M> = M extends Message<infer _Out, infer In> ? In : never;
 
-type AnyField = Field<any, any>; // the element of a heterogeneous record; each use below infers the exact types
+// oxlint-disable-next-line typescript/no-explicit-any -- a record of fields of any types; `MessageOut` infers each exactly
+type AnyField = Field<any, any>;
 type OutOf<F> = F extends Field<infer Out, infer _In> ? Out : never;
 type InOf<F> = F extends Field<infer _Out, infer In> ? In : never;
 type Simplify<T> = { readonly [K in keyof T]: T[K] };

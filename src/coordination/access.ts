@@ -66,14 +66,14 @@ export class Access {
   /** Carries out a command. Throws EtcdError. */
   propose(command: Uint8Array, options?: CallOptions): Promise<StoreSuccess> {
     return new Promise((resolve, reject) => {
-      this.submit(command, (error, result) => (result === undefined ? reject(error) : resolve(result)), options);
+      this.submit(command, (error, result) => (error === undefined ? resolve(result) : reject(error)), options);
     });
   }
 
   /** The same for many small commands; `done` is called once, never synchronously, with either. */
   submit(
     command: Uint8Array,
-    done: (error: EtcdError | undefined, result: StoreSuccess | undefined) => void,
+    done: (...end: [error: EtcdError, result: undefined] | [error: undefined, result: StoreSuccess]) => void,
     options?: CallOptions,
   ): void {
     if (command.length > this.#requestBytesMax) {

@@ -97,7 +97,7 @@ export async function decodeSnapshot(
       if (block.length === 0) break;
       const head = new ByteReader(block);
       const key = recordKey(head.u53(), head.u53());
-      const added = sink.record(decodeRecord(key, head.raw(head.remaining), kernels.latin1));
+      const added = sink.record(decodeRecord(key, head.raw(head.remaining), (bytes) => kernels.latin1(bytes)));
       if (added !== undefined) await added;
       count++;
     }

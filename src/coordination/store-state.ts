@@ -55,8 +55,8 @@ export class AlarmTable {
   /** True if it was not raised before. */
   raise(alarm: number, memberId: bigint): boolean {
     if (this.#alarms.some((one) => one.alarm === alarm && one.memberId === memberId)) return false;
-    this.#alarms = [...this.#alarms, { alarm, memberId }].sort(
-      (a, b) => a.alarm - b.alarm || (a.memberId < b.memberId ? -1 : 1),
+    this.#alarms = [...this.#alarms, { alarm, memberId }].sort((a, b) =>
+      a.alarm === b.alarm ? (a.memberId < b.memberId ? -1 : 1) : a.alarm - b.alarm,
     );
     return true;
   }

@@ -219,7 +219,9 @@ function failure(result: StoreResult | ReturnType<Store["range"]>): string | und
   return result.type === "error" ? result.error : undefined;
 }
 
-async function compareRun(steps: readonly fc.TypeOf<typeof step>[]): Promise<void> {
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+async function compareRun(steps: readonly Step[]): Promise<void> {
   const bench = new Bench(600);
   const naive = new NaiveStore();
   for (const s of steps) {

@@ -42,7 +42,7 @@ import type {
 import { isSticky, type LogRecord } from "../consensus/contract/record.ts";
 import { sleep, type Timer } from "../ports/clock.ts";
 import type { Ports } from "../ports/ports.ts";
-import type { WriteAheadLog } from "../storage/wal/contract.ts";
+import type { WalDamage, WriteAheadLog } from "../storage/wal/contract.ts";
 import { Asks } from "./asks.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import type { PeerFrame } from "./frames.ts";
@@ -67,8 +67,8 @@ export interface GroupOptions<Result, Query, Answer> {
   readonly wal: WriteAheadLog;
   /** This group's records from the WAL. */
   readonly records: readonly LogRecord[];
-  /** True if the WAL lost acknowledged records that may be this group's. */
-  readonly damaged: boolean;
+  /** Acknowledged records that the WAL has lost and that are, or may be, this group's. */
+  readonly damage: readonly WalDamage[];
   readonly peers: Peers;
   /** The members of a new cluster; undefined: this node waits to be added. Ignored once there is any state. */
   readonly bootstrap: Configuration | undefined;
@@ -1088,20 +1088,28 @@ function ownCopies(records: readonly LogRecord[], after: LogIndex): readonly Log
   );
 }
 
-/** The last index that may have been acknowledged, if any of the records up to it is missing; R7 of the core. */
+/**
+ * The last index that may have been acknowledged, if any of the records up to it is missing; R7 of the core. A record whose
+ * header is lost too may have been one more at the end.
+ */
 function findDamage(
-  options: Pick<GroupOptions<unknown, unknown, unknown>, "records" | "damaged">,
+  options: Pick<GroupOptions<unknown, unknown, unknown>, "records" | "damage">,
   start: LogStart,
 ): LogIndex | undefined {
   let last: number = start.index;
-  let hole = options.damaged;
+  let hole = options.damage.length > 0;
   let newest: number = start.index;
   for (const record of options.records) {
     if (isSticky(record.kind)) continue;
     newest = Math.max(newest, record.index);
     if (record.index <= start.index) continue;
     if (record.index > last + 1) hole = true;
-    else last = record.index;
+    else last = record.index; // a record replaces its index and all above
   }
-  return hole ? logIndex(newest) : undefined;
+  let unknown = 0;
+  for (const { record, records } of options.damage) {
+    if (record === undefined) unknown += records;
+    else if (record.kind < 16) newest = Math.max(newest, record.index);
+  }
+  return hole ? logIndex(newest + unknown) : undefined;
 }

@@ -113,7 +113,7 @@ export class Foundation {
       core: cores[config.consensus],
       wal: this.wal,
       records: this.#recovery.groups.get(group) ?? [],
-      damaged: damage.some((d) => d.record === undefined || d.record.group === group),
+      damage: damage.filter((d) => d.record === undefined || d.record.group === group),
       peers: this.peers,
       bootstrap: this.#bootstrap(),
       priority: config.priority,

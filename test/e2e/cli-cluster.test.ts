@@ -249,21 +249,24 @@ describe.each(makes)("against $make", ({ make, open }) => {
   });
 
   // Our own cluster takes a new member as a learner first, so that adding one that is absent loses no majority.
-  test.runIf(make === "etcd")("exit 8: a cluster that lost its majority does not answer in time, and status says so with exit 3", async () => {
-    const lonely = await open();
-    try {
-      const there = { env: { ALTHING_ENDPOINTS: lonely.endpoint } };
-      expect((await runCli(["member", "add", "absent", "--peer", "127.0.0.1:1"], there)).code).toBe(0);
-      const put = await runCli(["kv", "put", "x", "y", "--timeout", "700ms"], there);
-      expect(put.code).toBe(8);
-      expect(put.stderr).toContain("a write may still happen");
-      const status = await runCli(["status"], there);
-      expect(status.code).toBe(3);
-      expect(status.stderr).toContain("1 of 2 voters answer, 2 are needed");
-    } finally {
-      await lonely.close();
-    }
-  });
+  test.runIf(make === "etcd")(
+    "exit 8: a cluster that lost its majority does not answer in time, and status says so with exit 3",
+    async () => {
+      const lonely = await open();
+      try {
+        const there = { env: { ALTHING_ENDPOINTS: lonely.endpoint } };
+        expect((await runCli(["member", "add", "absent", "--peer", "127.0.0.1:1"], there)).code).toBe(0);
+        const put = await runCli(["kv", "put", "x", "y", "--timeout", "700ms"], there);
+        expect(put.code).toBe(8);
+        expect(put.stderr).toContain("a write may still happen");
+        const status = await runCli(["status"], there);
+        expect(status.code).toBe(3);
+        expect(status.stderr).toContain("1 of 2 voters answer, 2 are needed");
+      } finally {
+        await lonely.close();
+      }
+    },
+  );
 
   test("a dead endpoint before a living one is passed over", async () => {
     const result = await run("kv", "put", "over", "1", "--endpoints", `127.0.0.1:1,${server.endpoint}`);

@@ -1,24 +1,27 @@
 /**
- * `althing dev` and `althing demo` with real processes: what they say, what dies with whom, what is kept. Each node is a real
- * etcd behind the flags and words of `althing node`, so that the supervisor is tested apart from our own nodes.
+ * `althing dev` and `althing demo` with real processes: what they say, what dies with whom, what is kept. Once with our own
+ * nodes, and once with a real etcd behind the flags and words of `althing node`, so that a fault of the supervisor can be
+ * told from a fault of the nodes.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { freePorts } from "../../src/cli/dev/port-check.ts";
 import { hasEtcd } from "../../src/cli/testing/real-etcd.ts";
-import { jsonLines, type RunningCli, runCli, startCli } from "../../src/cli/testing/run-cli.ts";
+import { CLI, jsonLines, type RunningCli, runCli, startCli } from "../../src/cli/testing/run-cli.ts";
 
 const hasSetpriv = spawnSync("setpriv", ["--version"]).status === 0;
-const canRun = hasEtcd && hasSetpriv;
-if (!canRun) console.error("SKIPPED cli-dev: needs etcd and setpriv (Debian: apt-get install etcd-server util-linux)");
+const canRunEtcd = hasEtcd && hasSetpriv;
+if (!canRunEtcd)
+  console.error("SKIPPED: `dev` is tried with our own nodes only; with etcd it needs etcd-server and util-linux");
 
-const script = fileURLToPath(new URL("../../src/cli/testing/etcd-main.ts", import.meta.url));
+const etcdMain = fileURLToPath(new URL("../../src/cli/testing/etcd-main.ts", import.meta.url));
+const makes = [{ make: "althing", script: CLI }, ...(canRunEtcd ? [{ make: "etcd", script: etcdMain }] : [])];
 
-describe.skipIf(!canRun)("dev", () => {
+describe.each(makes)("dev with nodes of $make", ({ make, script }) => {
   let folder = "";
   let port = 0;
   const running: RunningCli[] = [];
@@ -114,7 +117,7 @@ describe.skipIf(!canRun)("dev", () => {
       expect(taken).toMatchObject({ code: 5, stdout: "" });
       expect(taken.stderr).toMatch(
         new RegExp(
-          `^error: Cannot listen on 127\\.0\\.0\\.1:${port}: etcd \\(pid \\d+\\) holds the port\\. Next: .*dev --port \\d+\\n$`,
+          `^error: Cannot listen on 127\\.0\\.0\\.1:${port}: \\S+ \\(pid \\d+\\) holds the port\\. Next: .*dev --port \\d+\\n$`,
         ),
       );
     } finally {
@@ -122,11 +125,22 @@ describe.skipIf(!canRun)("dev", () => {
     }
   });
 
-  test("a node that cannot start ends the others and is named with its log", async () => {
-    const blocked = startCli(["dev", "--dir", folder, "--port", String(port)], { script, env: { PATH: "/nowhere" } });
+  test("a node that cannot start ends the others, and the reason and the next step are said", async () => {
+    if (make === "althing") {
+      await mkdir(path.join(folder, "node-2"));
+      const foreign = { format: 1, nodeId: 9, cluster: "elsewhere", incarnation: 1, joined: true };
+      await writeFile(path.join(folder, "node-2", "identity"), JSON.stringify(foreign));
+    }
+    const env: Readonly<Record<string, string>> = make === "etcd" ? { PATH: "/nowhere" } : {};
+    const blocked = startCli(["dev", "--dir", folder, "--port", String(port)], { script, env });
+    running.push(blocked);
     const { code, stderr } = await blocked.done;
     expect(code).toBe(1);
-    expect(stderr).toMatch(/error: Cannot start node \d: .*Next: read .*node-\d\.log/);
+    const expected =
+      make === "althing"
+        ? /error: .*belongs to node 9.* Next: /
+        : /error: Cannot start node \d: .* Next: read .*node-\d\.log/;
+    expect(stderr).toMatch(expected);
   });
 
   test("when the supervisor is killed with -9 its nodes end by themselves", async () => {

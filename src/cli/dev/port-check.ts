@@ -2,6 +2,7 @@
 import { randomInt } from "node:crypto";
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { createServer } from "node:net";
+import path from "node:path";
 import { CliFailure, hasErrno } from "../failure.ts";
 
 /** Undefined if the address can be listened on, else the system's reason. */
@@ -45,8 +46,10 @@ export async function portHolder(port: number): Promise<PortHolder | undefined> 
     for (const handle of handles) {
       const target = await readlink(`/proc/${pid}/fd/${handle}`).catch(() => "");
       if (!inodes.has(target)) continue;
-      const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "unknown");
-      return { pid: Number(pid), name: name.trim() };
+      // Not `comm`: Node.js names its main thread, and so every Node program would be called MainThread.
+      const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+      const [program = ""] = command.split("\0");
+      return { pid: Number(pid), name: program === "" ? "a program" : path.basename(program) };
     }
   }
   return undefined;

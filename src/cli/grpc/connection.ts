@@ -155,6 +155,9 @@ export class GrpcConnection {
 
 type CallEnd = { readonly type: "ok" } | { readonly type: "failed"; readonly error: GrpcError };
 
+/** `setTimeout` takes a longer delay for none at all. */
+const TIMER_MS_MAX = 0x7fff_ffff;
+
 /** Messages that may wait for the consumer before the stream is paused. */
 const QUEUE_MAX = 64;
 
@@ -182,9 +185,10 @@ class Call<Request, Response> implements GrpcStream<Request, Response> {
     this.#endpoint = endpoint;
     if (options.timeoutMs !== undefined) {
       const { timeoutMs } = options;
+      const delayMs = Math.min(timeoutMs, TIMER_MS_MAX);
       this.#timer = setTimeout(() => {
-        this.#fail(grpcStatus.deadlineExceeded, `no answer within ${timeoutMs} ms`, "lost");
-      }, timeoutMs);
+        this.#fail(grpcStatus.deadlineExceeded, `no answer within ${Math.round(timeoutMs)} ms`, "lost");
+      }, delayMs);
     }
     const { signal } = options;
     if (signal !== undefined) {

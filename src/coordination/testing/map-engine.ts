@@ -36,7 +36,7 @@ export class MapEngine implements Engine {
       this.#writing = false;
     }
     this.writes++;
-    const { latin1 } = this.#kernels;
+    const latin1 = (bytes: Uint8Array): string => this.#kernels.latin1(bytes);
     for (const write of writes) {
       if (write.type === "put") {
         assert(write.key.length >= 1 && write.key.length <= 1_900, "keys are 1 to 1,900 bytes");
@@ -70,7 +70,7 @@ export class MapEngine implements Engine {
   }
 
   #reader(map: MapView): EngineReader {
-    const { latin1 } = this.#kernels;
+    const latin1 = (bytes: Uint8Array): string => this.#kernels.latin1(bytes);
     return {
       get: (key) => map.get(latin1(key))?.value.slice(),
       *range({ from, to, reverse, limit }) {

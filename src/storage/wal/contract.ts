@@ -36,6 +36,8 @@ export interface WalDamage {
   readonly segment: string;
   readonly offset: number;
   readonly why: string;
+  /** How many records are missing here. */
+  readonly records: number;
   /** The entry, when the header is intact. */
   readonly record:
     | { readonly group: GroupId; readonly kind: number; readonly index: LogIndex; readonly term: number }

@@ -296,6 +296,7 @@ export class RecoveredLog {
         segment: segmentName(place.segment.number),
         offset: place.offset,
         why: "the body fails its checksum",
+        records: 1,
         record: { group, kind: header.kind, index: logIndex(header.index), term: header.term },
       },
     });
@@ -306,7 +307,13 @@ export class RecoveredLog {
     this.#found.push({
       lsn: hole.lsn,
       segment: hole.segment,
-      damage: { segment: segmentName(hole.segment), offset: hole.offset, why: hole.why, record: undefined },
+      damage: {
+        segment: segmentName(hole.segment),
+        offset: hole.offset,
+        why: hole.why,
+        records: hole.lsn - hole.first + 1,
+        record: undefined,
+      },
     });
   }
 
