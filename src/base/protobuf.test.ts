@@ -132,9 +132,10 @@ function forOracle(v: Everything): Record<string, unknown> {
 }
 
 function comparable(v: unknown): unknown {
-  const plain: unknown = JSON.parse(
-    JSON.stringify(v, (_, x) => (typeof x === "bigint" ? `${x}n` : x instanceof Uint8Array ? [...x] : x)),
-  );
+  const plain = (_: string, x: unknown): unknown =>
+    typeof x === "bigint" ? `${x}n` : x instanceof Uint8Array ? [...x] : x;
+  const parsed: unknown = JSON.parse(JSON.stringify(v, plain));
+  return parsed;
 }
 
 describe("against protobufjs", () => {

@@ -94,7 +94,7 @@ type Simplify<T> = { readonly [K in keyof T]: T[K] };
 export type MessageOut<Fields> = Simplify<{ readonly [K in keyof Fields]: OutOf<Fields[K]> }>;
 export type MessageIn<Fields> = Simplify<{ readonly [K in keyof Fields]?: InOf<Fields[K]> | undefined }>;
 type MemberOut<Members> = {
-  [K in keyof Members]: { readonly type: K; readonly value: OutOf<Members[K]> };
+  [K in keyof Members]: { readonly type: K; readonly value: Exclude<OutOf<Members[K]>, undefined> }; // chosen: not absent
 }[keyof Members];
 type MemberIn<Members> = {
   [K in keyof Members]: { readonly type: K; readonly value: InOf<Members[K]> };

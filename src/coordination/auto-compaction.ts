@@ -61,7 +61,7 @@ export class AutoCompaction {
   #compact(revision: number): void {
     const { handle, store, observer } = this.#access;
     if (!handle.isReadyLeader || revision <= Math.max(store.compactRevision, 1)) return;
-    this.#access.submit(command(CommandTag.compact, CompactionRequest, { revision }), (error) => {
+    this.#access.submit(command(CommandTag.compact, CompactionRequest, { revision }), (error, _result) => {
       // COMPACTED: somebody was faster. Anything else is tried again next time.
       const type = error === undefined ? "auto-compacted" : "auto-compaction-failed";
       observer.observe({ type, revision, ...(error === undefined ? {} : { why: error.code }) });

@@ -154,7 +154,7 @@ export const RequestOp: Message<RequestOp, RequestOpInput> = message({
     requestDeleteRange: nested(3, DeleteRangeRequest),
     requestTxn: nested<TxnRequest, TxnRequestInput>(4, () => TxnRequest),
   }),
-}) as unknown as Message<RequestOp, RequestOpInput>; // a member that is chosen is never absent
+});
 
 export interface TxnRequest {
   readonly compare: readonly Compare[];
@@ -182,7 +182,7 @@ export const ResponseOp: Message<ResponseOp, ResponseOp> = message({
     responseDeleteRange: nested(3, DeleteRangeResponse),
     responseTxn: nested<TxnResponse, TxnResponse>(4, () => TxnResponse),
   }),
-}) as unknown as Message<ResponseOp, ResponseOp>; // as above
+});
 
 export interface TxnResponse {
   readonly header: ResponseHeader | undefined;

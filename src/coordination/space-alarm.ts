@@ -52,7 +52,7 @@ export class SpaceAlarm {
   #propose(memberId: bigint, action: number): void {
     this.#busy = true;
     const bytes = command(CommandTag.alarm, AlarmRequest, { action, memberId, alarm: AlarmType.NOSPACE });
-    this.#access.submit(bytes, (error) => {
+    this.#access.submit(bytes, (error, _result) => {
       this.#busy = false; // a failure is tried again with the next look
       if (error !== undefined) return;
       const type = action === AlarmAction.ACTIVATE ? "space-alarm-raised" : "space-alarm-cleared";

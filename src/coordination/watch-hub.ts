@@ -390,10 +390,10 @@ class Stream implements WatchStream {
     const asked = request.requestUnion;
     switch (asked?.type) {
       case "createRequest":
-        if (asked.value !== undefined) this.#hub.create(this, asked.value);
+        this.#hub.create(this, asked.value);
         return;
       case "cancelRequest":
-        if (asked.value !== undefined) this.#hub.cancel(this, asked.value.watchId);
+        this.#hub.cancel(this, asked.value.watchId);
         return;
       case "progressRequest":
         this.#progressAsked = true;

@@ -42,7 +42,7 @@ describe("FrameParser.push()", () => {
     const stream = concatBytes(encodeFrames([small, large]));
     const head = stream.subarray(0, 20);
     const rest = stream.subarray(20);
-    const pieces = [...head].map((byte) => Uint8Array.of(byte));
+    const pieces: Uint8Array[] = [...head].map((byte) => Uint8Array.of(byte));
     for (let at = 0; at < rest.length; at += 65_536) pieces.push(rest.subarray(at, at + 65_536));
     const { frames } = parse(pieces);
     expect(frames).toHaveLength(2);

@@ -24,7 +24,7 @@ describe("drawFaults()", () => {
 
   it("switches kinds off per seed, and reaches each kind and each pair of kinds over the seeds", () => {
     const pairs = new Set<string>();
-    let fewest = faultKinds.length;
+    let fewest: number = faultKinds.length;
     for (let seed = 0; seed < 60; seed++) {
       const kinds = new Set(drawFaults(new Prng(seed), plan).map((f) => f.type));
       fewest = Math.min(fewest, kinds.size);

@@ -54,7 +54,7 @@ describe("--help", () => {
 });
 
 describe("wrong usage", () => {
-  test.each([
+  test.each<[name: string, args: readonly string[], message: RegExp, input?: string]>([
     [
       "an unknown flag",
       ["dev", "--nods", "3"],
@@ -81,7 +81,7 @@ describe("wrong usage", () => {
     ["a missing configuration file", ["node", "--config", "/nowhere/a.json"], /the file does not exist/],
     ["a node address that is none", ["node", "--listen", "7400"], /listen: must be host:port/],
     ["first members that are none", ["node", "--initial-cluster", "a,b"], /"a" is not ID=HOST:PEERPORT/],
-  ] as const)("%s", async (_, args, message, input = "") => {
+  ])("%s", async (_, args, message, input = "") => {
     const { code, stdout, stderr } = await runCli(args, { input });
     expect(stderr.trimEnd()).toMatch(message);
     expect([code, stdout, stderr.split("\n").length]).toEqual([2, "", 2]);

@@ -1195,8 +1195,6 @@ export class Raft implements ConsensusCore {
       }
     }
     const { start } = recovered;
-    const atStart = entries.find((e) => e.index === start.index);
-    if (atStart !== undefined && atStart.chain !== start.chain) entries = [];
     for (const entry of entries) {
       if (entry.index <= start.index) continue;
       const isNext = entry.index === this.#log.lastIndex + 1;

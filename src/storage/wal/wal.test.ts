@@ -4,7 +4,7 @@
  */
 import { crc32 } from "node:zlib";
 import { beforeEach, describe, expect, it } from "vitest";
-import { AlthingError, hasCode } from "../../base/errors.ts";
+import { AlthingError } from "../../base/errors.ts";
 import { logIndex } from "../../base/ids.ts";
 import { Prng } from "../../base/prng.ts";
 import { type LogRecord, RecordKind } from "../../consensus/contract/record.ts";

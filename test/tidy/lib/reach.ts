@@ -53,9 +53,16 @@ function reach(modules: Tree, starts: readonly string[]): ReadonlySet<string> {
   return seen;
 }
 
-/** Relative modules that a module names: static, re-exporting and dynamic imports, and `new URL("./x.ts", …)` for workers. */
+/**
+ * Relative modules that a module names: static, re-exporting and dynamic imports, and for workers and children
+ * `new URL("./x.ts", …)` and `moduleBeside(import.meta.url, "x")`.
+ */
 function importsOf(path: string, text: string): readonly string[] {
-  return [...text.matchAll(/(?:\bfrom|\bimport|\bimport\(|new URL\(|resolve\()\s*["'](\.\.?\/[^"']+\.ts)["']/g)].map(
-    (match) => posix.normalize(posix.join(posix.dirname(path), match[1] ?? "")),
+  const beside = [...text.matchAll(/moduleBeside\(import\.meta\.url, "([^"]+)"\)/g)].map((match) =>
+    posix.join(posix.dirname(path), `${match[1] ?? ""}.ts`),
   );
+  const named = [
+    ...text.matchAll(/(?:\bfrom|\bimport|\bimport\(|new URL\(|resolve\()\s*["'](\.\.?\/[^"']+\.ts)["']/g),
+  ].map((match) => posix.normalize(posix.join(posix.dirname(path), match[1] ?? "")));
+  return [...named, ...beside];
 }
