@@ -133,7 +133,7 @@ export class History {
   *scan(from: number, to: number): Generator<HistoryRecord, void, undefined> {
     const firstInMemory = (this.#frozen ?? this.#live).base;
     if (from < firstInMemory) {
-      const end = to + 1;
+      const end = Math.min(to + 1, firstInMemory);
       for (const [key, bytes] of this.#engine.range({ from: recordKey(from, 0), to: recordKey(end, 0) })) {
         yield decodeRecord(key, bytes, this.#latin1);
       }

@@ -3,6 +3,7 @@
  * records hang on their index entries; this keeps account and evicts by the clock algorithm (a second chance for what was
  * used again). Records since the last checkpoint are in memory anyway and never come here.
  */
+import { assert } from "../base/assert.ts";
 import type { KeyEntry } from "./key-index.ts";
 import { type HistoryRecord, recordBytes } from "./record.ts";
 
@@ -25,14 +26,14 @@ export class RecordCache {
     return this.#bytes;
   }
 
-  /** The entry's newest record if it is here and still the newest. */
+  /** The entry's newest record if it is here. Whoever changes the entry calls `forget`. */
   get(entry: KeyEntry): HistoryRecord | undefined {
     const record = entry.cached;
     if (record === undefined) return undefined;
-    if (record.kv.modRevision !== entry.main || record.sub !== entry.sub) {
-      this.forget(entry);
-      return undefined;
-    }
+    assert(record.kv.modRevision === entry.main && record.sub === entry.sub, "a cached record is the newest", {
+      cached: record.kv.modRevision,
+      newest: entry.main,
+    });
     entry.cacheMark = USED;
     return record;
   }

@@ -9,6 +9,9 @@
  * N1. A node id stands for one data folder, the one the configuration names: a wiped disk that returns under its old id
  *     (another incarnation) is a stranger, and frames of strangers are marked, so that their votes and acknowledgements do
  *     not count. What a stranger says as a leader still does: our own configuration may be the older one.
+ * N2. A process that started again may have less than it once acknowledged. So each process has a number of its own; once
+ *     we have met a newer one of a peer, nothing that an older one said is delivered any more, and its links count as lost
+ *     before the new ones count as connected.
  */
 import { ByteReader, ByteWriter, BytesError, fromUtf8 } from "../base/bytes.ts";
 import { type GroupId, type Incarnation, incarnation, type NodeId, nodeId } from "../base/ids.ts";
@@ -52,14 +55,24 @@ const BACKOFF_MOST_MS = 1_000;
 interface Link {
   readonly connection: Connection;
   /** Set by the handshake. */
-  peer: { readonly id: NodeId; readonly incarnation: Incarnation } | undefined;
+  peer: Met | undefined;
   handshake: Timer | undefined;
+}
+
+/** Who said hello. */
+interface Met {
+  readonly id: NodeId;
+  readonly incarnation: Incarnation;
+  /** The process (N2). */
+  readonly life: number;
 }
 
 interface Peer {
   readonly id: NodeId;
   address: string;
   incarnation: number;
+  /** The process met last (N2); 0: none yet. */
+  life: number;
   /** Member of the present set: dialled and kept. */
   wanted: boolean;
   dialled: Link | undefined;
@@ -72,6 +85,7 @@ interface Peer {
 export class Peers {
   readonly #ports: Pick<Ports, "clock" | "network" | "observer" | "random">;
   readonly #self: PeerIdentity;
+  readonly #life: number;
   readonly #groups = new Map<GroupId, PeerListener>();
   readonly #peers = new Map<NodeId, Peer>();
   readonly #links = new Set<Link>();
@@ -82,6 +96,7 @@ export class Peers {
   constructor(ports: Pick<Ports, "clock" | "network" | "observer" | "random">, self: PeerIdentity) {
     this.#ports = ports;
     this.#self = self;
+    this.#life = 1 + ports.random.below(0x1_0000_0000);
   }
 
   /** The address others dial, once listening. */
@@ -159,15 +174,22 @@ export class Peers {
     this.#ports.network.dial(address, { signal: this.#abort.signal, timeoutMs: DIAL_MS }).then(
       (connection) => {
         if (this.#closed) return connection.close();
+        let isDialling = true; // an older link that ends later must not end a newer attempt
+        const settled = (): void => {
+          if (isDialling) peer.dialling = false;
+          isDialling = false;
+        };
         const link = this.#link(connection, (from) => {
-          peer.dialling = false;
-          if (from.id !== peer.id || peer.dialled !== undefined) return connection.close();
+          settled();
+          if (from.id !== peer.id) return connection.close();
+          this.#leaveOldLife(peer, from);
+          if (peer.dialled !== undefined) return connection.close();
           peer.dialled = link;
           peer.backoffMs = BACKOFF_LEAST_MS;
           this.#met(peer, from.incarnation);
         });
         connection.onClose = (reason) => {
-          peer.dialling = false;
+          settled();
           this.#drop(link, reason);
           this.#retry(peer);
         };
@@ -196,9 +218,9 @@ export class Peers {
     if (this.#closed) return connection.close();
     const link = this.#link(connection, (from) => {
       const peer = this.#peer(from.id);
-      const before = peer.accepted;
+      this.#leaveOldLife(peer, from);
+      if (peer.accepted !== undefined) this.#abandon(peer.accepted, "the peer has dialled again");
       peer.accepted = link;
-      before?.connection.close(); // the peer started again; its old connection is dead
       connection.send(this.#hello(from.id));
       this.#met(peer, from.incarnation);
       // It is up: do not wait out the back-off.
@@ -207,7 +229,7 @@ export class Peers {
     connection.onClose = (reason) => this.#drop(link, reason);
   }
 
-  #link(connection: Connection, welcome: (from: { id: NodeId; incarnation: Incarnation }) => void): Link {
+  #link(connection: Connection, welcome: (from: Met) => void): Link {
     const link: Link = { connection, peer: undefined, handshake: undefined };
     this.#links.add(link);
     link.handshake = this.#ports.clock.timer(HANDSHAKE_MS, () => connection.close());
@@ -249,6 +271,20 @@ export class Peers {
     for (const listener of this.#groups.values()) listener.lost(peer.id);
   }
 
+  /** N2. */
+  #leaveOldLife(peer: Peer, { life }: Met): void {
+    if (peer.life === life) return;
+    peer.life = life;
+    for (const link of [peer.dialled, peer.accepted]) {
+      if (link !== undefined) this.#abandon(link, "the peer has started again");
+    }
+  }
+
+  #abandon(link: Link, reason: string): void {
+    this.#drop(link, reason);
+    link.connection.close();
+  }
+
   #met(peer: Peer, met: Incarnation): void {
     this.#ports.observer.observe({ type: "peer-connected", peer: peer.id });
     for (const listener of this.#groups.values()) {
@@ -275,6 +311,7 @@ export class Peers {
         id,
         address: "",
         incarnation: 0,
+        life: 0,
         wanted: false,
         dialled: undefined,
         accepted: undefined,
@@ -291,7 +328,8 @@ export class Peers {
 
   #hello(to: NodeId): Uint8Array {
     const { clusterId, nodeId: id, incarnation: mine } = this.#self;
-    return new ByteWriter(48).u8(HELLO).u32(MAGIC).u8(VERSION).u53(clusterId).varint(id).u53(mine).varint(to).finish();
+    const out = new ByteWriter(64).u8(HELLO).u32(MAGIC).u8(VERSION).u53(clusterId).varint(id).u53(mine);
+    return out.varint(to).u53(this.#life).finish();
   }
 
   #readHello(bytes: Uint8Array, connection: Connection): Link["peer"] {
@@ -309,12 +347,13 @@ export class Peers {
     const from = input.varint();
     const data = input.u53();
     const to = input.varint();
-    if (from === 0 || data === 0) return this.#refuse(connection, "a node without an id");
+    const life = input.u53();
+    if (from === 0 || data === 0 || life === 0) return this.#refuse(connection, "a node without an id");
     const id = nodeId(from);
     const theirs = incarnation(data);
     if (to !== this.#self.nodeId) return this.#refuse(connection, `this is node ${this.#self.nodeId}, not ${to}`);
     if (id === this.#self.nodeId) return this.#refuse(connection, `node id ${id} is taken: by this node itself`);
-    return { id, incarnation: theirs };
+    return { id, incarnation: theirs, life };
   }
 
   #refuse(connection: Connection, why: string): undefined {

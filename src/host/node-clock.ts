@@ -47,7 +47,7 @@ class NodeTimer implements Timer {
   }
 
   #arm(): NodeJS.Timeout {
-    const leftMs = Math.min(Math.ceil(this.#dueMs - performance.now()), TIMEOUT_MS_MAX);
+    const leftMs = Math.min(Math.max(0, Math.ceil(this.#dueMs - performance.now())), TIMEOUT_MS_MAX);
     return setTimeout(() => this.#fire(), leftMs).unref();
   }
 

@@ -11,6 +11,8 @@ export class MapEngine implements Engine {
   #writing = false;
   /** Set: a write waits for it before it happens. A rejection makes the write fail, with nothing written. */
   gate: Promise<void> | undefined;
+  /** Set: a write that has happened is not reported before it. */
+  reportGate: Promise<void> | undefined;
   writes = 0;
   reads = 0;
 
@@ -32,9 +34,14 @@ export class MapEngine implements Engine {
     this.#writing = true;
     try {
       await this.gate;
+      this.#apply(writes);
+      await this.reportGate;
     } finally {
       this.#writing = false;
     }
+  }
+
+  #apply(writes: readonly EngineWrite[]): void {
     this.writes++;
     const latin1 = (bytes: Uint8Array): string => this.#kernels.latin1(bytes);
     for (const write of writes) {
