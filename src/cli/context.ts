@@ -66,6 +66,7 @@ export async function runCommand(
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
   let exit: Exclude<CommandResult, undefined | void>;
+  if (kind === "server") serversRunning++;
   try {
     exit = (await command(context)) ?? "success";
     if (stop.signal.aborted && kind === "one-shot") exit = "interrupted";
@@ -80,8 +81,25 @@ export async function runCommand(
   } finally {
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
     opened?.close();
+    if (kind === "server") serversRunning--;
   }
   process.exitCode = typeof exit === "string" ? exitCodes[exit] : exit.exitCode;
+}
+
+/** Commands that must end in their own order, whoever has stopped reading. */
+let serversRunning = 0;
+
+/**
+ * What happens when nobody reads stdout any more (`althing kv watch … | head -1`): a one-shot command ends quietly; a
+ * server goes on, because it closes its files before it ends.
+ */
+export function endWithReader(): void {
+  const onError = (error: Error & { readonly code?: string }): void => {
+    if (error.code !== "EPIPE") throw error;
+    if (serversRunning === 0) process.exit(exitCodes.success);
+  };
+  process.stdout.on("error", onError);
+  process.stderr.on("error", onError);
 }
 
 export function createOutput(options: GlobalOptions): Output {

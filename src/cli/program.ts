@@ -29,10 +29,7 @@ import type { WatchOptions } from "./commands/watch.ts";
 
 /** Parses the arguments (without `node` and the script), runs the command, and leaves the exit code in the process. */
 export async function main(argv: readonly string[]): Promise<void> {
-  process.stdout.on("error", (error: Error & { code?: string }) => {
-    if (error.code === "EPIPE") process.exit(exitCodes.success); // the reader, for example `head`, has seen enough
-    throw error;
-  });
+  endWithReader();
   const program = createProgram();
   try {
     await program.parseAsync(commonFlagsLast(argv), { from: "user" });

@@ -400,6 +400,7 @@ describe("Maintenance", () => {
       for await (const _ of stream) controller.abort();
     };
     await expect(read()).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(f.engine.openSnapshots).toBe(0);
   });
 });
 

@@ -222,7 +222,7 @@ function failure(result: StoreResult | ReturnType<Store["range"]>): string | und
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 async function compareRun(steps: readonly Step[]): Promise<void> {
-  const bench = new Bench(600);
+  const bench = new Bench(1_400); // room for a few records
   const naive = new NaiveStore();
   for (const s of steps) {
     switch (s.type) {
@@ -321,7 +321,7 @@ async function bytesOf(store: Store): Promise<Buffer> {
 
 describe("against the naive store", () => {
   test("every answer, revision and change is the same, over restarts, snapshots and compactions", async () => {
-    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 45, size: "max" }), compareRun), { numRuns: 250 });
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 45, size: "max" }), compareRun), { numRuns: 150 });
   }, 20_000);
 });
 
@@ -562,13 +562,36 @@ describe("Store.durable", () => {
     bench.put({ key: b("k1"), value: b("w") });
     expect(bench.range({ key: b("k1") })).toMatchObject({ kvs: [{ value: b("w"), version: 2 }] });
     expect(bench.engine.reads - before).toBe(100);
+    await bench.checkpoint();
+    expect(bench.range({ key: b("k1") })).toMatchObject({ kvs: [{ value: b("w"), version: 2 }] });
+    expect(bench.engine.reads - before).toBe(101);
+  });
+
+  test("the cache stays within its bound, and keeps what is read again", async () => {
+    const bench = new Bench(20_000); // about a hundred records
+    for (let i = 0; i < 1_000; i++) bench.put({ key: b(`k${i}`), value: b("v") });
+    await bench.checkpoint();
+    const start = bench.engine.reads;
+    for (let i = 0; i < 1_000; i++) {
+      bench.range({ key: b(`k${i}`) });
+      bench.range({ key: b("k7") });
+    }
+    expect(bench.engine.reads - start).toBe(1_000); // k7 once
+    const before = bench.engine.reads;
+    for (let i = 0; i < 1_000; i++) bench.range({ key: b(`k${i}`) });
+    expect(bench.engine.reads - before).toBeGreaterThan(800);
   });
 });
 
 describe("compaction", () => {
-  test("what was changed at the compacted revision stays watchable, deletions too", () => {
+  test("what was changed at the compacted revision stays watchable, deletions too", async () => {
     const bench = new Bench();
-    const seen = (from: number, to: number) =>
+    /** As a watcher would see it after a checkpoint: from disk. */
+    const seen = async (from: number, to: number) => {
+      await bench.checkpoint();
+      return changes(from, to);
+    };
+    const changes = (from: number, to: number) =>
       [...bench.store.changes(from, to)].map((c) => `${c.kv.modRevision}${text(c.kv.key)}${c.tombstone ? "-" : "+"}`);
     bench.put({ key: b("a") }); // 2
     bench.put({ key: b("b") }); // 3
@@ -585,20 +608,27 @@ describe("compaction", () => {
     }); // 7
     bench.compact(4);
     bench.store.mvcc.finishCompaction();
-    expect(seen(4, 7)).toEqual(["4a-", "4b-", "5c+", "6a+", "7x+", "7x-"]);
+    expect(await seen(4, 7)).toEqual(["4a-", "4b-", "5c+", "6a+", "7x+", "7x-"]);
     expect(bench.range({ key: b("a"), revision: 3 })).toEqual(error("COMPACTED"));
     bench.compact(7);
     bench.store.mvcc.finishCompaction();
-    expect(seen(7, 7)).toEqual(["7x+", "7x-"]);
+    expect(await seen(1, 7)).toEqual(["5c+", "6a+", "7x+", "7x-"]);
     expect(bench.store.keyCount).toBe(3); // a, c, and x for the sake of watchers
     bench.put({ key: b("d") });
     bench.compact(8);
     bench.store.mvcc.finishCompaction();
     expect(bench.store.keyCount).toBe(3); // a, c, d
+    expect(await seen(1, 8)).toEqual(["5c+", "6a+", "8d+"]);
     expect(bench.compact(8)).toEqual(error("COMPACTED"));
+    bench.delete({ key: b("a") }); // 9
+    bench.put({ key: b("e") }); // 10
+    bench.put({ key: b("a") }); // 11
+    bench.compact(10);
+    bench.store.mvcc.finishCompaction();
+    expect(await seen(1, 11)).toEqual(["5c+", "8d+", "10e+", "11a+"]); // a deletion before it is nobody's business
   });
 
-  test("runs behind in bounded steps, and the answer does not depend on how far it is", () => {
+  test("runs behind in bounded steps, and the answer does not depend on how far it is", async () => {
     const bench = new Bench();
     for (let i = 0; i < 3_000; i++) bench.put({ key: b(`k${i % 1_500}`), value: b(`${i}`) });
     const before = bench.range({ ...everything, revision: 2_500 });
@@ -608,10 +638,14 @@ describe("compaction", () => {
     const other = new Bench();
     for (const bytes of bench.log) other.apply(bytes);
     other.store.mvcc.finishCompaction();
+    const whole = bytesOf(other.store);
+    expect(await bytesOf(bench.store)).toEqual(await whole);
     expect(other.store.hashAll()).toBe(bench.store.hashAll());
-    let steps = 0;
-    while (bench.store.compactStep()) steps++;
     expect(bench.range({ ...everything, revision: 2_500 })).toEqual(before);
-    expect(steps).toBeGreaterThanOrEqual(0);
+    bench.compact(2_500);
+    let steps = 1; // one came with the command
+    while (bench.store.compactStep()) steps++;
+    expect(steps).toBe(Math.floor(1_500 / 256));
+    expect(bench.range({ ...everything, revision: 2_500 })).toEqual(before);
   });
 });

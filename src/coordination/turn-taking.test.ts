@@ -201,6 +201,26 @@ describe("Election", () => {
     expect(await leader(f)).toBe("three");
   });
 
+  test("observe() holds little for a reader that is slow, and leaves nothing out", async () => {
+    const f = await open();
+    const { leader: key } = await campaign(f, 1, "0");
+    const stream = f.coordination.observe(LeaderRequest.make({ name }))[Symbol.asyncIterator]();
+    const next = async () => {
+      const { value } = (await stream.next()) as IteratorYieldResult<LeaderResponse>;
+      return new TextDecoder().decode(value.kv?.value);
+    };
+    expect(await next()).toBe("0");
+    const first = next();
+    for (let i = 1; i <= 200; i++) {
+      await f.coordination.proclaim(ProclaimRequest.make({ leader: key, value: b(`${i}`) }));
+    }
+    expect(f.coordination.watchCounts.behind).toBe(1); // paused: the rest waits in the store
+    expect(await first).toBe("1");
+    for (let i = 2; i <= 200; i++) expect(await next()).toBe(`${i}`);
+    await stream.return?.(undefined);
+    expect(f.coordination.watchCounts.streams).toBe(0);
+  });
+
   test("observe() shows the leader, what it proclaims, and those after it, from before the first on", async () => {
     const f = await open();
     const seen: string[] = [];

@@ -1,6 +1,7 @@
 /** Questions from node to node and their answers: ids, deadlines, and failing what a broken connection has lost. */
 import { AlthingError } from "../base/errors.ts";
-import { fromUtf8, utf8 } from "../base/bytes.ts";
+import { AssertionError } from "../base/assert.ts";
+import { BytesError, fromUtf8, utf8 } from "../base/bytes.ts";
 import { Deferred } from "../base/deferred.ts";
 import type { NodeId } from "../base/ids.ts";
 import type { PeerFrame } from "./frames.ts";
@@ -39,7 +40,10 @@ export class Asks {
   reply(from: NodeId, id: number, work: Promise<Uint8Array>): void {
     work.then(
       (body) => this.#send(from, { type: "answer", id, ok: true, body }),
-      (error: unknown) => this.#send(from, { type: "answer", id, ok: false, body: encodeError(error) }),
+      (error: unknown) => {
+        this.#send(from, { type: "answer", id, ok: false, body: encodeError(error) });
+        if (error instanceof AssertionError) throw error; // a bug here is not the asker's: this node stops
+      },
     );
   }
 
@@ -89,6 +93,7 @@ const SEPARATOR = "\n";
 
 function encodeError(error: unknown): Uint8Array {
   if (error instanceof AlthingError) return utf8(`${error.code}${SEPARATOR}${error.message}`);
+  if (error instanceof BytesError) return utf8(`REQUEST_INVALID${SEPARATOR}Cannot answer: ${error.message}`);
   return utf8(`OUTCOME_UNKNOWN${SEPARATOR}${error instanceof Error ? error.message : String(error)}`);
 }
 

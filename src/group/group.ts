@@ -9,9 +9,9 @@
  * H2. A checkpoint never claims more than is applied, and what is applied is committed and durable in the WAL.
  * H3. A disk that fails stops the node. A full one stops writes: a leader refuses them, and what is under way waits.
  */
-import { AlthingError } from "../base/errors.ts";
-import { assert } from "../base/assert.ts";
-import { concatBytes, EMPTY_BYTES } from "../base/bytes.ts";
+import { AlthingError, hasCode } from "../base/errors.ts";
+import { AssertionError, assert } from "../base/assert.ts";
+import { BytesError, concatBytes, EMPTY_BYTES } from "../base/bytes.ts";
 import {
   type GroupId,
   type Incarnation,
@@ -25,6 +25,7 @@ import {
 import type { Limits, Timings } from "../config/limits.ts";
 import {
   type Configuration,
+  decodeConfiguration,
   EMPTY_CONFIGURATION,
   incomingVoters,
   isJoint,
@@ -39,17 +40,18 @@ import type {
   LogStart,
   StepOutcome,
 } from "../consensus/contract/core.ts";
-import { isSticky, type LogRecord } from "../consensus/contract/record.ts";
+import { isSticky, type LogRecord, RecordKind } from "../consensus/contract/record.ts";
 import { sleep, type Timer } from "../ports/clock.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { WalDamage, WriteAheadLog } from "../storage/wal/contract.ts";
 import { Asks } from "./asks.ts";
+import { decodeParts } from "./batch.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import type { PeerFrame } from "./frames.ts";
 import type { CallOptions, GroupHandle, GroupStatus } from "./handle.ts";
 import { decodeControl, encodeChange, encodeTransfer, refusal, tendMembers } from "./membership.ts";
 import type { Outcome, ReadLevel } from "./outcome.ts";
-import type { Peers } from "./peers.ts";
+import type { PeerAddress, Peers } from "./peers.ts";
 import { Proposer } from "./proposer.ts";
 import { ReadGate, type Reader } from "./read-gate.ts";
 import { Replica, type ReplicaListener } from "./replica.ts";
@@ -84,6 +86,8 @@ const HOUSEKEEPING_MS = 100;
 const APPLY_BUDGET_MS = 20;
 const ENTRY_BYTES_MAX = 4 * 1024 * 1024;
 const CHECKPOINT_IDLE_MS = 30_000;
+const FULL_RETRY_MS = 1_000;
+const SNAPSHOT_RETRY_MS = 250;
 
 const refusedReasons = ["not-leader", "overloaded", "disk-full"] as const;
 type ForwardRefusal = (typeof refusedReasons)[number];
@@ -105,7 +109,10 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   readonly #reads: ReadGate;
   readonly #asks: Asks;
   readonly #receiver: SnapshotReceiver;
-  readonly #senders = new Map<NodeId, SnapshotSender>();
+  readonly #senders = new Map<
+    NodeId,
+    { readonly sender: SnapshotSender; readonly start: LogIndex; ended: Promise<void> }
+  >();
   readonly #strangers = new Map<NodeId, Incarnation>();
   readonly #listeners = new Set<() => void>();
   readonly #timers = new Set<Timer>();
@@ -126,6 +133,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   #readyLeader = false;
   #coreReads = new Map<number, { readonly from: NodeId | undefined; readonly context: number }>();
   #nextCoreRead = 1;
+  #readsAfterInstall: (() => void)[] = [];
   #sessionReads: { readonly number: number; readonly reader: Reader }[] = [];
   #stalled = false;
   #leaderFullUntilMs = 0;
@@ -133,11 +141,14 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   #checkpointing: Promise<void> | undefined;
   #checkpointed: LogIndex;
   #checkpointedMs: number;
+  /** Set when the disk had no room for one. */
+  #checkpointAfterMs = 0;
   #snapshotIds = 1;
   #closed = false;
   /** The log was repaired up to here, but damaged records are still on the disk and would be found again at a restart. */
   #cleanUpTo: LogIndex | undefined;
   #bound: Configuration | undefined;
+  readonly #known = new Map<NodeId, PeerAddress>();
 
   private constructor(
     ports: Ports,
@@ -235,6 +246,11 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     );
     options.wal.trim(options.group, start.index); // the WAL forgets trims at a restart
     const group = new Group(ports, options, { replica, durable, file, core });
+    if (options.damage.length > 0 && damagedUpTo === undefined) {
+      let newest: LogIndex = start.index;
+      for (const { kind, index } of options.records) if (!isSticky(kind) && index > newest) newest = index;
+      group.#cleanUpTo = newest; // harmless, but it would be found again at each start
+    }
     const proposer = group.#proposer;
     relay.target = {
       sessionOpened: (nonce, session) => proposer.sessionOpened(nonce, session),
@@ -258,6 +274,9 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
         this.#turn();
       },
     });
+    for (const { kind, body } of this.#options.records) {
+      if (kind === RecordKind.configuration) this.#remember(decodeConfiguration(body));
+    }
     this.#followConfiguration(this.#core.status().configuration);
     this.#housekeeping();
     this.#arm();
@@ -370,7 +389,10 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
 
   #forwarded(from: NodeId, part: Uint8Array): void {
     if (!this.isLeader) this.#refuseParts([{ from, part }], "not-leader");
-    else if (!this.#options.wal.hasRoom) this.#refuseParts([{ from, part }], "disk-full");
+    else if (!isReadable(part)) {
+      // In the log it would stop every replica, again and again.
+      this.#ports.observer.observe({ type: "part-unreadable", level: "warn", group: this.#options.group, from });
+    } else if (!this.#options.wal.hasRoom) this.#refuseParts([{ from, part }], "disk-full");
     else {
       this.#parts.push({ from, part });
       this.#turn();
@@ -405,7 +427,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     if (this.#closed) {
       this.#ports.clock.afterTurn(() => ready(closedError()));
     } else if (level === "stale") {
-      this.#ports.clock.afterTurn(() => ready(undefined));
+      this.#ports.clock.afterTurn(() => this.#whenWhole(reader));
     } else if (level === "session") {
       this.#sessionReads.push({ number: this.#proposer.nextNumber, reader });
       this.#turn();
@@ -415,6 +437,13 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     } else {
       this.#gate(reader);
     }
+  }
+
+  /** While a snapshot is being installed the machine holds neither the old state nor the new one. */
+  #whenWhole(reader: Reader): void {
+    if (this.#closed) reader.ready(closedError());
+    else if (this.#installing) this.#readsAfterInstall.push(() => this.#whenWhole(reader));
+    else reader.ready(undefined);
   }
 
   #leaseHolds(): boolean {
@@ -466,18 +495,25 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     change: (members: readonly Member[]) => readonly Member[],
     options: CallOptions = {},
   ): Promise<void> {
-    await this.#control(options, () => {
+    await this.#control(options, { repeatable: false }, () => {
       const { configuration, configurationIndex } = this.#core.status();
       return encodeChange(configurationIndex, change(configuration.members));
     });
   }
 
   async transferLeader(to: NodeId, options: CallOptions = {}): Promise<void> {
-    await this.#control(options, () => encodeTransfer(to));
+    await this.#control(options, { repeatable: true }, () => encodeTransfer(to));
   }
 
-  /** Asks the leader until it agrees, the reason to refuse is final, or the time is over. */
-  async #control(options: CallOptions, question: () => Uint8Array): Promise<void> {
+  /**
+   * Asks the leader until it agrees, the reason to refuse is final, or the time is over. What may have happened is asked
+   * for again only if twice is as good as once: a change of members made from the outcome of itself is another change.
+   */
+  async #control(
+    options: CallOptions,
+    kind: { readonly repeatable: boolean },
+    question: () => Uint8Array,
+  ): Promise<void> {
     const { clock } = this.#ports;
     const deadlineMs = clock.monotonicMs() + (options.timeoutMs ?? this.#options.timings.callTimeoutMs);
     for (;;) {
@@ -486,8 +522,9 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
         await this.#askNode(this.leader, question(), { control: true, deadlineMs, signal: options.signal });
         return;
       } catch (error) {
-        const again = error instanceof AlthingError && error.retry !== "never" && clock.monotonicMs() < deadlineMs;
-        if (!again || this.#closed) throw error;
+        const retry = error instanceof AlthingError ? error.retry : "never";
+        const again = retry === "safe" || (retry === "unsafe" && kind.repeatable);
+        if (!again || clock.monotonicMs() >= deadlineMs || this.#closed) throw error;
       }
       await sleep(clock, this.#options.timings.heartbeatMs);
     }
@@ -597,8 +634,10 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     this.#reads.close(closedError());
     for (const { reader } of this.#sessionReads) reader.ready(closedError());
     this.#sessionReads = [];
+    for (const read of this.#readsAfterInstall.splice(0)) read(); // tells them that it is closed
     this.#asks.close();
-    for (const sender of this.#senders.values()) sender.stop();
+    for (const { sender } of this.#senders.values()) sender.stop();
+    await Promise.all([...this.#senders.values()].map(({ ended }) => ended)); // each holds a view of the state
     await this.#receiver.close();
     await this.#checkpointing?.catch(() => undefined);
   }
@@ -711,9 +750,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
       if (this.#proposer.isStuck(nowMs, patienceMs)) this.#proposer.resend();
       this.#reads.retry(nowMs - patienceMs);
       this.#tend();
-      if (this.#cleanUpTo !== undefined && this.applied >= this.#cleanUpTo && this.#checkpointing === undefined) {
-        this.#cleanLog().catch((error: unknown) => this.#options.fatal(error));
-      } else if (this.#checkpointDue(nowMs)) this.checkpoint().catch((error: unknown) => this.#options.fatal(error));
+      this.#keepCheckpoints(nowMs);
       if (this.#proposer.wants || this.#reads.wants) this.#turn();
       this.#expireSessionReads(nowMs);
     });
@@ -747,7 +784,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     let done = 0;
     for (const entry of this.#toApply) {
       if (done > 0 && this.#ports.clock.monotonicMs() >= untilMs) break;
-      this.#replica.apply(entry);
+      this.#apply(entry);
       this.#recent.push({ index: entry.index, bytes: entry.body.length });
       this.#file?.note(entry.body.length);
       done++;
@@ -759,8 +796,18 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     if (this.#toApply.length > 0 || this.#proposer.wants) this.#turn();
   }
 
+  /** What a link takes for a bad frame must not come from in here. */
+  #apply(entry: LogRecord): void {
+    try {
+      this.#replica.apply(entry);
+    } catch (error) {
+      if (!(error instanceof BytesError)) throw error;
+      throw new AssertionError("a committed entry can be read", { index: entry.index, why: error.message });
+    }
+  }
+
   #releaseSessionReads(): void {
-    if (this.#sessionReads.length === 0) return;
+    if (this.#sessionReads.length === 0 || this.#installing) return;
     const due = this.#sessionReads.filter((s) => s.number <= this.#proposer.answeredBelow);
     if (due.length === 0) return;
     this.#sessionReads = this.#sessionReads.filter((s) => s.number > this.#proposer.answeredBelow);
@@ -771,8 +818,14 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     const late = this.#sessionReads.filter((s) => nowMs >= s.reader.deadlineMs || s.reader.signal?.aborted === true);
     if (late.length === 0) return;
     this.#sessionReads = this.#sessionReads.filter((s) => !late.includes(s));
-    for (const { reader } of late)
-      reader.ready(new AlthingError("TIMEOUT", "Cannot read: own writes were not settled in time"));
+    for (const { reader } of late) {
+      const isAborted = reader.signal?.aborted === true;
+      reader.ready(
+        isAborted
+          ? new AlthingError("ABORTED", "Cannot read: the caller gave up")
+          : new AlthingError("TIMEOUT", "Cannot read: own writes were not settled in time"),
+      );
+    }
   }
 
   #checkReady(): void {
@@ -787,6 +840,21 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   }
 
   // ---------------------------------------------------------------- checkpoints and snapshots
+
+  /** H3: a full disk is no reason to stop; the log holds what is in no checkpoint yet. */
+  #keepCheckpoints(nowMs: number): void {
+    if (nowMs < this.#checkpointAfterMs) return;
+    const isDirty = this.#cleanUpTo !== undefined && this.applied >= this.#cleanUpTo;
+    let work: Promise<void>;
+    if (isDirty && this.#checkpointing === undefined) work = this.#cleanLog();
+    else if (this.#checkpointDue(nowMs)) work = this.checkpoint();
+    else return;
+    work.catch((error: unknown) => {
+      if (!hasCode(error, "DISK_FULL")) return this.#options.fatal(error);
+      this.#checkpointAfterMs = this.#ports.clock.monotonicMs() + FULL_RETRY_MS;
+      this.#ports.observer.observe({ type: "checkpoint-waits", level: "warn", group: this.#options.group });
+    });
+  }
 
   #checkpointDue(nowMs: number): boolean {
     if (this.#checkpointing !== undefined || this.#installing || this.applied === this.#checkpointed) return false;
@@ -826,7 +894,9 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     }
     const last = this.#recent[keepFrom - 1];
     if (last === undefined) return;
-    const start = this.#core.startAt(logIndex(Math.min(last.index, checkpoint)));
+    // A follower that has taken a snapshot needs what comes after it: without that it would need another one, and another.
+    const needed = Math.min(...[...this.#senders.values()].map((s) => s.start));
+    const start = this.#core.startAt(logIndex(Math.min(last.index, checkpoint, needed)));
     if (start === undefined) return;
     this.#recent = this.#recent.slice(keepFrom);
     this.#step({ type: "trim", start });
@@ -835,6 +905,12 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
 
   #sendSnapshot(peer: NodeId): void {
     if (this.#senders.has(peer) || this.#closed) return;
+    if (this.#installing) {
+      // Our own state is being replaced: there is nothing whole to send. The core will ask again.
+      const index = this.applied;
+      this.#timer(SNAPSHOT_RETRY_MS, () => this.#step({ type: "snapshot-sent", peer, index, ok: false }));
+      return;
+    }
     const start = this.#core.startAt(this.applied);
     assert(start !== undefined, "H2: the applied point is in the log", { applied: this.applied });
     const meta = this.#replica.encodeMeta(start);
@@ -848,14 +924,15 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
       crc32: (bytes) => this.#ports.kernels.crc32(bytes),
       send: (frame) => this.#sendTo(peer, frame),
     });
-    this.#senders.set(peer, sender);
+    const sending = { sender, start: start.index, ended: Promise.resolve() };
+    this.#senders.set(peer, sending);
     this.#ports.observer.observe({
       type: "snapshot-sending",
       group: this.#options.group,
       to: peer,
       index: start.index,
     });
-    sender
+    sending.ended = sender
       .run()
       .then((ok) => {
         this.#senders.delete(peer);
@@ -866,7 +943,10 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
           index: start.index,
           ok,
         });
-        if (!this.#closed) this.#step({ type: "snapshot-sent", peer, index: start.index, ok });
+        const tell = (): void => void this.#step({ type: "snapshot-sent", peer, index: start.index, ok });
+        if (this.#closed) return;
+        if (ok) tell();
+        else this.#timer(SNAPSHOT_RETRY_MS, tell); // the core will want another one at once
       })
       .catch((error: unknown) => this.#options.fatal(error));
   }
@@ -876,21 +956,22 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     readonly meta: Uint8Array;
     readonly chunks: AsyncIterable<Uint8Array>;
   }): Promise<void> {
-    this.#installing = true;
-    try {
-      await this.#checkpointing?.catch(() => undefined);
-      const { machine } = this.#replica;
-      await machine.restore(snapshot.chunks);
-      const start = this.#replica.restoreMeta(snapshot.meta);
-      await this.#durable.checkpoint(snapshot.meta); // before the WAL forgets what it replaces
-      this.#checkpointed = start.index;
-      this.#checkpointedMs = this.#ports.clock.monotonicMs();
-      this.#recent = [];
-      this.#toApply = this.#toApply.filter((entry) => entry.index > start.index);
-      this.#ports.observer.observe({ type: "snapshot-installed", group: this.#options.group, index: start.index });
-    } finally {
-      this.#installing = false;
+    this.#installing = true; // and for ever, if it fails: nothing may be applied to, read from or saved of what is left
+    await this.#checkpointing?.catch(() => undefined);
+    if (snapshot.start.index <= this.#core.commit) {
+      this.#installed(); // entries of another leader have overtaken it: what is applied never goes back
+      return;
     }
+    const { machine } = this.#replica;
+    await machine.restore(snapshot.chunks);
+    const start = this.#replica.restoreMeta(snapshot.meta);
+    await this.#checkpointWithPatience(snapshot.meta); // before the WAL forgets what it replaces
+    this.#checkpointed = start.index;
+    this.#checkpointedMs = this.#ports.clock.monotonicMs();
+    this.#recent = [];
+    this.#toApply = this.#toApply.filter((entry) => entry.index > start.index);
+    this.#ports.observer.observe({ type: "snapshot-installed", group: this.#options.group, index: start.index });
+    this.#installed();
     const { sessions } = this.#replica;
     this.#proposer.restored(
       (id) => (sessions.has(id) ? sessions.last(id) : undefined),
@@ -901,7 +982,26 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     this.#step({ type: "installed", start: snapshot.start });
     this.#options.wal.trim(this.#options.group, snapshot.start.index);
     this.#reads.applied(this.applied);
+  }
+
+  #installed(): void {
+    this.#installing = false;
+    for (const read of this.#readsAfterInstall.splice(0)) this.#ports.clock.afterTurn(read);
     this.#turn();
+  }
+
+  /** A full disk passes; until then the node applies nothing, and the log keeps what the snapshot replaces. */
+  async #checkpointWithPatience(meta: Uint8Array): Promise<void> {
+    for (;;) {
+      try {
+        await this.#durable.checkpoint(meta);
+        return;
+      } catch (error) {
+        if (!hasCode(error, "DISK_FULL") || this.#closed) throw error;
+        this.#ports.observer.observe({ type: "checkpoint-waits", level: "warn", group: this.#options.group });
+      }
+      await sleep(this.#ports.clock, FULL_RETRY_MS);
+    }
   }
 
   // ---------------------------------------------------------------- peers
@@ -942,7 +1042,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
         });
         return;
       case "snapshot-progress":
-        this.#senders.get(from)?.onProgress(frame);
+        this.#senders.get(from)?.sender.onProgress(frame);
         return;
     }
   }
@@ -993,8 +1093,11 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
       case "stuck":
         this.#ports.observer.observe({ ...event, type: `log-${event.type}`, level: "info", group });
         return;
-      case "ignored":
       case "truncated":
+        this.#followConfiguration(this.#core.status().configuration); // the one in force may have been cut off
+        this.#ports.observer.observe({ ...event, type: `log-${event.type}`, level: "debug", group });
+        return;
+      case "ignored":
         this.#ports.observer.observe({ ...event, type: `log-${event.type}`, level: "debug", group });
         return;
     }
@@ -1003,12 +1106,21 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   #followConfiguration(configuration: Configuration): void {
     if (configuration === this.#bound) return;
     this.#bound = configuration;
-    // The node keeps talking to members being left until they are gone from the set: `members` holds all that stay, and
-    // a node that was removed learns of it from the entry that the leader still sends while joint.
-    this.#options.peers.setPeers(
-      configuration.members.map((m) => ({ id: m.id, address: m.address, incarnation: m.incarnation })),
-    );
+    const wanted = this.#remember(configuration);
+    // Voters that are being left still decide, also among themselves: two of them may be what a majority of them needs.
+    for (const id of configuration.outgoing) {
+      const leaving = this.#known.get(id);
+      if (leaving !== undefined && !wanted.some((peer) => peer.id === id)) wanted.push(leaving);
+    }
+    this.#options.peers.setPeers(wanted);
     this.#changed();
+  }
+
+  /** A joint configuration names the voters that it leaves by id only; where they are, earlier ones have told. */
+  #remember(configuration: Configuration): PeerAddress[] {
+    const members = configuration.members.map(({ id, address, incarnation }) => ({ id, address, incarnation }));
+    for (const member of members) this.#known.set(member.id, member);
+    return members;
   }
 
   #leaderChanged(): void {
@@ -1016,7 +1128,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     this.#proposer.resend();
     this.#reads.retry();
     if (!this.isLeader) {
-      for (const sender of this.#senders.values()) sender.stop();
+      for (const { sender } of this.#senders.values()) sender.stop();
       for (const part of this.#parts.splice(0)) this.#refuseParts([part], "not-leader");
     }
     this.#changed();
@@ -1071,6 +1183,16 @@ class Relay<Result> implements ReplicaListener<Result> {
   }
 }
 
+function isReadable(part: Uint8Array): boolean {
+  try {
+    for (const _ of decodeParts(part)) continue;
+    return true;
+  } catch (error) {
+    if (error instanceof BytesError) return false;
+    throw error;
+  }
+}
+
 function closedError(): AlthingError {
   return new AlthingError("CLOSED", "Cannot reach the group: the node is shutting down");
 }
@@ -1097,9 +1219,16 @@ function findDamage(
   start: LogStart,
 ): LogIndex | undefined {
   let last: number = start.index;
-  let hole = options.damage.length > 0;
+  // What the checkpoint holds is not missing, however it looks in the log.
+  let hole = options.damage.some(({ record }) => {
+    return record === undefined || record.kind >= 16 || record.index > start.index;
+  });
   let newest: number = start.index;
   for (const record of options.records) {
+    if (record.kind === RecordKind.start && record.index > start.index) {
+      hole = true; // the checkpoint that it stands for is gone
+      newest = Math.max(newest, record.index);
+    }
     if (isSticky(record.kind)) continue;
     newest = Math.max(newest, record.index);
     if (record.index <= start.index) continue;

@@ -5,7 +5,7 @@
  * M1. A member whose disk was lost returns as a learner and becomes a voter again only when it has caught up.
  */
 import { AlthingError } from "../base/errors.ts";
-import { ByteReader, ByteWriter } from "../base/bytes.ts";
+import { ByteReader, ByteWriter, BytesError } from "../base/bytes.ts";
 import type { Incarnation, LogIndex, NodeId } from "../base/ids.ts";
 import {
   type Configuration,
@@ -56,8 +56,13 @@ export function tendMembers(port: MembershipPort, strangers: Map<NodeId, Incarna
   return port.change(members).type === "accepted";
 }
 
-/** A control question: "make these the members, if the configuration still stands at this index". */
+/**
+ * A control question: "make these the members, if the configuration still stands at this index". Fails with
+ * MEMBERSHIP_REFUSED if they are no valid set.
+ */
 export function encodeChange(base: LogIndex, members: readonly Member[]): Uint8Array {
+  if (new Set(members.map((m) => m.id)).size !== members.length) throw invalid("one id stands for two of them");
+  if (!members.some((m) => m.role === "voter")) throw invalid("nobody of them votes");
   return new ByteWriter(256)
     .u8(1)
     .varint(base)
@@ -73,6 +78,7 @@ export type Control =
   | { readonly type: "change"; readonly base: number; readonly members: readonly Member[] }
   | { readonly type: "transfer"; readonly to: number };
 
+/** Throws `BytesError` on what cannot be read; REQUEST_INVALID. */
 export function decodeControl(bytes: Uint8Array): Control {
   const input = new ByteReader(bytes);
   const tag = input.u8();
@@ -80,8 +86,16 @@ export function decodeControl(bytes: Uint8Array): Control {
     const base = input.varint();
     return { type: "change", base, members: decodeConfiguration(input.raw(input.remaining)).members };
   }
-  if (tag === 2) return { type: "transfer", to: input.varint() };
+  if (tag === 2) {
+    const to = input.varint();
+    if (to === 0) throw new BytesError("a transfer to nobody");
+    return { type: "transfer", to };
+  }
   throw new AlthingError("REQUEST_INVALID", "Cannot answer: unknown control question");
+}
+
+function invalid(why: string): AlthingError {
+  return new AlthingError("MEMBERSHIP_REFUSED", `Cannot change the members: ${why}`);
 }
 
 /** A refused step as the error its caller sees; `retry` says whether waiting a little may help. */

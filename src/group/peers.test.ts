@@ -1,6 +1,12 @@
 /** Who may talk to whom, over a network that delivers at once. Broken links under load are the simulator's part. */
 import { expect, test } from "vitest";
-import { FakeClock, type FakeConnection, FakeNetwork, FakeObserver, fakeRandom } from "../../test/sim/lib/fake-ports.ts";
+import {
+  FakeClock,
+  type FakeConnection,
+  FakeNetwork,
+  FakeObserver,
+  fakeRandom,
+} from "../../test/sim/lib/fake-ports.ts";
 import { ByteWriter, fromUtf8 } from "../base/bytes.ts";
 import { groupId, incarnation, logIndex, nodeId } from "../base/ids.ts";
 import { encodePeerFrame, type PeerFrame } from "./frames.ts";

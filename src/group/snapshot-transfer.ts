@@ -8,9 +8,10 @@
  *
  * X1. The receiver replaces its state only when every chunk is on its disk and checked.
  * X2. A snapshot is taken only from the leader of the present term, and only if it is newer than what is applied.
+ * X3. Too little space is no error: the snapshot is refused, its file given back, and the sender tries again later.
  */
 import { assert } from "../base/assert.ts";
-import { AlthingError } from "../base/errors.ts";
+import { AlthingError, hasCode } from "../base/errors.ts";
 import type { NodeId, Term } from "../base/ids.ts";
 import type { LogStart } from "../consensus/contract/core.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
@@ -50,6 +51,9 @@ export class SnapshotSender {
   /** Sent and not yet acknowledged: kept for sending again. */
   #window: { readonly offset: number; readonly bytes: Uint8Array; readonly last: boolean }[] = [];
   #acknowledged = -1;
+  /** What the follower said last; less than what we still hold: it has started again and lost the beginning. */
+  #reported = 0;
+  #forgottenBelow = 0;
   #state: "running" | "done" | "refused" | "stopped" = "running";
   #wake: (() => void) | undefined;
 
@@ -89,11 +93,13 @@ export class SnapshotSender {
     if (frame.state === "done") this.#state = "done";
     if (frame.state === "refused") this.#state = "refused";
     this.#acknowledged = Math.max(this.#acknowledged, frame.offset);
+    this.#reported = frame.offset;
     while (
       this.#window[0] !== undefined &&
       this.#window[0].offset + this.#window[0].bytes.length <= this.#acknowledged
     ) {
       if (this.#window[0].last) break; // acknowledged by `done` only
+      this.#forgottenBelow = this.#window[0].offset + this.#window[0].bytes.length;
       this.#window.shift();
     }
     this.#wake?.();
@@ -128,6 +134,8 @@ export class SnapshotSender {
         tries = 0;
         continue;
       }
+      // An old answer may have come late: only one that stands after it was asked again counts.
+      if (tries > 0 && this.#reported < this.#forgottenBelow) return false;
       tries++;
       if (tries > TRIES_MAX) return false;
       this.#sendOffer();
@@ -166,7 +174,7 @@ interface Incoming {
   readonly file: DiskFile;
   readonly writer: RecordWriter;
   offset: number;
-  state: "receiving" | "installing" | "failed";
+  state: "receiving" | "installing";
 }
 
 export interface SnapshotInstall {
@@ -208,7 +216,9 @@ export class SnapshotReceiver {
     if (this.#queued > 4 * WINDOW_CHUNKS) return Promise.resolve(); // the sender repeats
     this.#queued++;
     const result = this.#queue.then(() =>
-      frame.type === "snapshot-offer" ? this.#offer(from, frame) : this.#chunk(from, frame),
+      this.#unlessFull(from, frame.snapshot, () =>
+        frame.type === "snapshot-offer" ? this.#offer(from, frame) : this.#chunk(from, frame),
+      ),
     );
     this.#queue = result.then(
       () => {
@@ -227,9 +237,29 @@ export class SnapshotReceiver {
     this.#incoming = undefined;
   }
 
+  /** X3. */
+  async #unlessFull(from: NodeId, snapshot: number, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!hasCode(error, "DISK_FULL") || this.#incoming?.state === "installing") throw error;
+      this.#ports.observer.observe({ type: "snapshot-refused", level: "warn", why: "the disk is full" });
+      await this.#discard();
+      this.#send(from, { type: "snapshot-progress", snapshot, offset: 0, state: "refused" });
+    }
+  }
+
+  async #discard(): Promise<void> {
+    const incoming = this.#incoming;
+    if (incoming === undefined) return;
+    this.#incoming = undefined;
+    await incoming.file.close();
+    await this.#ports.disk.remove(incoming.file.path);
+  }
+
   async #offer(from: NodeId, offer: Offer): Promise<void> {
     const current = this.#incoming;
-    if (current?.offer.snapshot === offer.snapshot && current.from === from && current.state !== "failed") {
+    if (current?.offer.snapshot === offer.snapshot && current.from === from) {
       this.#progress(current, "receiving"); // resume where we are
       return;
     }
@@ -237,17 +267,16 @@ export class SnapshotReceiver {
       this.#send(from, { type: "snapshot-progress", snapshot: offer.snapshot, offset: 0, state: "refused" });
       return;
     }
-    await current?.file.close();
-    this.#incoming = undefined;
+    await this.#discard();
     const { disk, kernels } = this.#ports;
     await disk.makeFolder(this.#folder);
     const file = await disk.open(`${this.#folder}/snapshot.in`, { create: true });
     if (file === undefined) throw new AlthingError("DISK_FAILED", "Cannot create the file for an incoming snapshot");
-    await file.truncate(0);
     const writer = new RecordWriter(file, kernels);
-    await writer.header();
     const incoming: Incoming = { offer, from, file, writer, offset: 0, state: "receiving" };
-    this.#incoming = incoming;
+    this.#incoming = incoming; // from here on it is given back, whatever happens
+    await file.truncate(0);
+    await writer.header();
     this.#progress(incoming, "receiving");
   }
 
@@ -271,13 +300,13 @@ export class SnapshotReceiver {
 
   async #finish(incoming: Incoming): Promise<void> {
     const { offer, from, file } = incoming;
-    incoming.state = "installing";
     if (!this.#wanted(from, offer)) {
-      incoming.state = "failed";
       this.#progress(incoming, "refused"); // the world moved on while it came
+      await this.#discard();
       return;
     }
     await file.sync();
+    incoming.state = "installing";
     const reader = new RecordReader(file, this.#ports.kernels);
     await reader.header();
     await this.#install({ start: offer.start, meta: offer.meta, chunks: reader.chunks() });

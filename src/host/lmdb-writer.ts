@@ -79,7 +79,8 @@ class WriterThread {
   ended: AlthingError | undefined;
 
   constructor() {
-    this.#worker = new Worker(moduleBeside(import.meta.url, "lmdb-writer-thread"), { execArgv: [] });
+    const resourceLimits = { maxYoungGenerationSizeMb: 2 }; // it makes little garbage: a large nursery would only be memory
+    this.#worker = new Worker(moduleBeside(import.meta.url, "lmdb-writer-thread"), { execArgv: [], resourceLimits });
     this.#worker.on("message", (answer: WriterAnswer) => this.#answered(answer));
     this.#worker.on("error", (error) => this.#lost(error));
     this.#worker.on("exit", () => this.#lost(undefined));

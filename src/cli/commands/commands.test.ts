@@ -1,8 +1,8 @@
 /** The parts of the commands that need no cluster; the rest is proven by `test/e2e/cli-*.test.ts`. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CompareResult, CompareTarget, type Member, StatusResponse } from "../../coordination/messages.ts";
 import { AlthingError, type ErrorCode, errors } from "../../base/errors.ts";
+import { CompareResult, CompareTarget, type Member, StatusResponse } from "../../coordination/messages.ts";
 import { keyRange, prefixEnd } from "../etcd/range.ts";
 import { asText, jsonBytes, showBytesOf } from "../etcd/text.ts";
 import { exitCodes, exitCodesHelp } from "../exit-codes.ts";

@@ -1,4 +1,5 @@
 /** `althing demo`: the unattended tour. Exit code 0 only if nothing that was acknowledged was lost. */
+
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -15,6 +16,7 @@ import { mainFile } from "../invocation.ts";
 import type { Output } from "../output.ts";
 import { showDuration } from "../parse.ts";
 import type { ProfileNode } from "../profile.ts";
+import { nodeV8Flags } from "../v8-flags.ts";
 
 export interface DemoOptions extends GlobalOptions {
   readonly kills: number;
@@ -29,7 +31,7 @@ const DRAW_MS = 200;
 export async function demo(context: CommandContext, options: DemoOptions): Promise<ExitName> {
   return await runDemo(context, options, (plan) => (node) => ({
     file: process.execPath,
-    args: [mainFile(), ...nodeFlags(plan, node)],
+    args: [...nodeV8Flags, mainFile(), ...nodeFlags(plan, node)],
   }));
 }
 

@@ -2,13 +2,14 @@
  * `althing dev`: a local cluster with its narration, its keys and its copy-ready strings. The processes are
  * `dev/cluster.ts`; here is what the person sees and may do.
  */
+
 import path from "node:path";
 import { createInterface } from "node:readline";
 import type { CommandContext, GlobalOptions } from "../context.ts";
 import { type ClusterEvent, DevCluster } from "../dev/cluster.ts";
 import { holdFolder } from "../dev/folder-lock.ts";
-import type { NodeCommand } from "../dev/node-process.ts";
 import { actionOfKey, actionOfLine, type DevAction, KEYS_HELP } from "../dev/keys.ts";
+import type { NodeCommand } from "../dev/node-process.ts";
 import { type ClusterPlan, endpointOf, folderOf, HOST, nodeFlags, planCluster, profileOf } from "../dev/plan.ts";
 import { portHolder, portTrouble } from "../dev/port-check.ts";
 import type { ExitName } from "../exit-codes.ts";
@@ -17,6 +18,7 @@ import { invocation, mainFile } from "../invocation.ts";
 import type { Output } from "../output.ts";
 import { showDuration } from "../parse.ts";
 import { type ProfileNode, readProfile, writeProfile } from "../profile.ts";
+import { nodeV8Flags } from "../v8-flags.ts";
 
 export interface DevOptions extends GlobalOptions {
   readonly nodes?: number;
@@ -28,7 +30,7 @@ export interface DevOptions extends GlobalOptions {
 export async function dev(context: CommandContext, options: DevOptions): Promise<ExitName> {
   return await runDev(context, options, (plan) => (node) => ({
     file: process.execPath,
-    args: [mainFile(), ...nodeFlags(plan, node)],
+    args: [...nodeV8Flags, mainFile(), ...nodeFlags(plan, node)],
   }));
 }
 

@@ -1,12 +1,5 @@
 /** `althing kv get | put | del | compact`. */
-import type { ClientOptions, CommandContext } from "../context.ts";
-import { kv } from "../etcd/api.ts";
-import { keyValueColumns, keyValueJson, keyValueRow } from "../etcd/key-values.ts";
-import { keyRange, type RangeOptions } from "../etcd/range.ts";
-import { showBytesOf } from "../etcd/text.ts";
-import { readStdin } from "../stdin.ts";
-import type { ExitName } from "../exit-codes.ts";
-import { CliFailure } from "../failure.ts";
+
 import {
   CompareResult,
   CompareTarget,
@@ -15,6 +8,14 @@ import {
   SortOrder,
   SortTarget,
 } from "../../coordination/messages.ts";
+import type { ClientOptions, CommandContext } from "../context.ts";
+import { kv } from "../etcd/api.ts";
+import { keyValueColumns, keyValueJson, keyValueRow } from "../etcd/key-values.ts";
+import { keyRange, type RangeOptions } from "../etcd/range.ts";
+import { showBytesOf } from "../etcd/text.ts";
+import type { ExitName } from "../exit-codes.ts";
+import { CliFailure } from "../failure.ts";
+import { readStdin } from "../stdin.ts";
 
 export interface GetOptions extends ClientOptions, RangeOptions {
   readonly limit?: number;

@@ -2,7 +2,8 @@
  * `althing node`: one node in this process. Ends when it is told to (SIGTERM, SIGINT, and with `--exit-with-parent` the
  * end of stdin) after draining, and by itself, with a failure, when it cannot go on.
  */
-import type { CommandContext, GlobalOptions } from "../context.ts";
+
+import { notifySystemd, startWatchdog } from "../../host/sd-notify.ts";
 import {
   completeSettings,
   configFromEnvironment,
@@ -12,10 +13,10 @@ import {
   parseNodeConfig,
   readConfigFile,
 } from "../config/node-config.ts";
+import type { CommandContext, GlobalOptions } from "../context.ts";
 import type { NodeEvent } from "../dev/node-events.ts";
-import { type ExitName, exitCodes } from "../exit-codes.ts";
+import type { ExitName } from "../exit-codes.ts";
 import { type CliFailure, toFailure } from "../failure.ts";
-import { notifySystemd, startWatchdog } from "../../host/sd-notify.ts";
 
 export interface NodeFlags extends GlobalOptions {
   readonly config?: string;
@@ -123,7 +124,15 @@ async function serve(
 }
 
 function endSoon(): void {
-  setTimeout(() => process.exit(exitCodes.failure), END_MS).unref();
+  setTimeout(endNow, END_MS).unref();
+}
+
+/**
+ * Not `process.exit`: that waits for the storage engine's thread, which may be inside a transaction and then never ends.
+ * Everything acknowledged is on disk; ending at any moment is what the node is built for.
+ */
+function endNow(): void {
+  process.kill(process.pid, "SIGKILL");
 }
 
 /** The first request to stop resolves `requested`; a second one ends the process at once. */
@@ -137,7 +146,7 @@ class StopSignals {
     this.requested = promise;
     let asked = false;
     this.#onSignal = () => {
-      if (asked) process.exit(exitCodes.failure);
+      if (asked) endNow();
       asked = true;
       resolve();
     };

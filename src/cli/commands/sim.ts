@@ -2,13 +2,14 @@
  * `althing sim`: whole clusters of production nodes on simulated networks and disks. One line per seed; a failing seed prints
  * its last events and the one command that replays it, and the exit code is 1.
  */
+
+import { runSimulation, type SimulationResult } from "../../sim/simulate.ts";
+import { SimulationFailure } from "../../sim/trace.ts";
 import type { CommandContext, GlobalOptions } from "../context.ts";
 import type { ExitName } from "../exit-codes.ts";
 import { invocation } from "../invocation.ts";
 import { showDuration } from "../parse.ts";
 import { type KvRun, kvRun } from "../simulation/kv-scenario.ts";
-import { runSimulation, type SimulationResult } from "../../sim/simulate.ts";
-import { SimulationFailure } from "../../sim/trace.ts";
 
 export interface SimOptions extends GlobalOptions {
   readonly seed: number;

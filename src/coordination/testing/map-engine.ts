@@ -13,6 +13,8 @@ export class MapEngine implements Engine {
   gate: Promise<void> | undefined;
   /** Set: a write that has happened is not reported before it. */
   reportGate: Promise<void> | undefined;
+  /** Snapshots opened and not closed. */
+  openSnapshots = 0;
   writes = 0;
   reads = 0;
 
@@ -55,6 +57,7 @@ export class MapEngine implements Engine {
 
   snapshot(): EngineSnapshot {
     let view: MapView | undefined = this.#map.view();
+    this.openSnapshots++;
     const open = (): EngineReader => {
       assert(view !== undefined, "a closed snapshot is not read");
       return this.#reader(view);
@@ -63,6 +66,7 @@ export class MapEngine implements Engine {
       get: (key) => open().get(key),
       range: (range) => open().range(range),
       close: () => {
+        if (view !== undefined) this.openSnapshots--;
         view = undefined;
       },
     };

@@ -1,7 +1,9 @@
 /** Althing as a test cluster: each node is started as `althing node`, as in production, so that one can be killed alone. */
+
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { nodeV8Flags } from "../../../src/cli/v8-flags.ts";
 import type { ClusterSpec } from "./cluster.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
@@ -34,7 +36,16 @@ export function althingSpec(
       const args = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
       return {
         file: process.execPath,
-        args: [program, "node", "--json", "--exit-with-parent", ...args, ...beyondLoopback, ...(options.flags ?? [])],
+        args: [
+          ...nodeV8Flags,
+          program,
+          "node",
+          "--json",
+          "--exit-with-parent",
+          ...args,
+          ...beyondLoopback,
+          ...(options.flags ?? []),
+        ],
       };
     },
     version() {

@@ -29,7 +29,8 @@ export const putAside: readonly Rule[] = [
   {
     what: "terms and log indexes",
     why: "how often an election was held, and what else is in the log, is the cluster's own business",
-    pattern: /(?<=("raft_term":|"raftTerm":|"raftIndex":|"raftAppliedIndex":|"RaftTerm" : |"RaftIndex" : |"RaftAppliedIndex" : ))\d+/g,
+    pattern:
+      /(?<=("raft_term":|"raftTerm":|"raftIndex":|"raftAppliedIndex":|"RaftTerm" : |"RaftIndex" : |"RaftAppliedIndex" : ))\d+/g,
     replacement: "<raft>",
   },
   {
@@ -73,7 +74,10 @@ export class Normal {
     for (const [address, name] of this.#addresses) text = text.replaceAll(address, name);
     for (const { pattern, replacement } of putAside) text = text.replace(pattern, replacement);
     // 60-bit ids: leases and clusters, decimal in JSON, hexadecimal elsewhere, in keys of locks too.
-    text = text.replace(/(?<=("cluster_id":|"ClusterID" : |"ID":|"id":|"ID" : |"lease":|"Lease" : |"LeaseID" : ))\d{10,20}\b/g, (id) => this.#name(BigInt(id)));
+    text = text.replace(
+      /(?<=("cluster_id":|"ClusterID" : |"ID":|"id":|"ID" : |"lease":|"Lease" : |"LeaseID" : ))\d{10,20}\b/g,
+      (id) => this.#name(BigInt(id)),
+    );
     return text.replace(/(?<![0-9a-zA-Z<])[0-9a-f]{12,16}(?![0-9a-zA-Z])/g, (id) => this.#name(BigInt(`0x${id}`)));
   }
 

@@ -30,7 +30,9 @@ export function etcdctlVersion(): string {
 
 /** What of our own environment etcdctl may see: nothing that changes what it does. */
 function environment(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(ETCDCTL_|GRPC_|HTTPS?_PROXY|https?_proxy)/.test(name));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(ETCDCTL_|GRPC_|HTTPS?_PROXY|https?_proxy)/.test(name),
+  );
   return { ...Object.fromEntries(kept), ETCDCTL_API: "3" };
 }
 

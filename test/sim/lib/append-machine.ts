@@ -11,8 +11,9 @@ export interface Appended {
   readonly position: number;
 }
 
-export function appendCommand(key: number, value: number): Uint8Array {
-  return new ByteWriter(16).varint(key).varint(value).finish();
+/** `paddingBytes` make the command, and nothing else, larger. */
+export function appendCommand(key: number, value: number, paddingBytes = 0): Uint8Array {
+  return new ByteWriter(16 + paddingBytes).varint(key).varint(value).raw(new Uint8Array(paddingBytes)).finish();
 }
 
 export class AppendMachine implements StateMachine<Appended, number, readonly number[]> {

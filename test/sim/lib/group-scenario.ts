@@ -5,7 +5,7 @@
  */
 import { crc32 } from "node:zlib";
 import { groupId } from "../../../src/base/ids.ts";
-import { defaultLimits } from "../../../src/config/limits.ts";
+import { defaultLimits, defaultTimings, type Limits, type Timings } from "../../../src/config/limits.ts";
 import { type NodeConfig, nodeDefaults } from "../../../src/config/node-config.ts";
 import type { Group } from "../../../src/group/group.ts";
 import { Foundation } from "../../../src/node/foundation.ts";
@@ -25,26 +25,44 @@ export interface GroupNode {
 
 const GROUP = groupId(7);
 
-export function configOf(node: number, nodes: number): NodeConfig {
+/** What a run changes in the configuration of its nodes. */
+export interface Settings {
+  readonly limits?: Partial<Limits>;
+  readonly timings?: Partial<Timings>;
+  readonly snapshotBytesPerSecond?: number;
+}
+
+/** Nodes beyond the `founders` wait until a member adds them. */
+export function configOf(node: number, founders: number, settings: Settings = {}): NodeConfig {
+  const { limits, timings, ...rest } = settings;
+  const initialMembers = Array.from({ length: founders }, (_, i) => ({
+    id: i + 1,
+    name: `n${i + 1}`,
+    address: `n${i + 1}:1`,
+    clientUrls: [],
+  }));
   return {
     ...nodeDefaults,
+    ...rest,
     id: node,
     name: `n${node}`,
     peerListen: `n${node}:1`,
     clientUrls: [],
-    initialMembers: Array.from({ length: nodes }, (_, i) => ({
-      id: i + 1,
-      name: `n${i + 1}`,
-      address: `n${i + 1}:1`,
-      clientUrls: [],
-    })),
+    initialMembers: node > founders ? undefined : initialMembers,
     walSegmentBytes: 64 * 1024,
-    limits: { ...defaultLimits, diskReserveBytes: 256 * 1024, dirtyBytesMax: 8 * 1024, logBytesKept: 4 * 1024 },
+    limits: {
+      ...defaultLimits,
+      diskReserveBytes: 256 * 1024,
+      dirtyBytesMax: 8 * 1024,
+      logBytesKept: 4 * 1024,
+      ...limits,
+    },
+    timings: { ...defaultTimings, ...timings },
   };
 }
 
-export async function startGroupNode(ports: Ports, node: number, nodes: number): Promise<GroupNode> {
-  const foundation = await Foundation.open(ports, configOf(node, nodes));
+export async function startGroupNode(ports: Ports, config: NodeConfig): Promise<GroupNode> {
+  const foundation = await Foundation.open(ports, config);
   try {
     const machine = new AppendMachine();
     const group = await foundation.openGroup(GROUP, { folder: "group", machine });
@@ -73,11 +91,29 @@ interface Acknowledged {
 
 export interface GroupScenarioOptions {
   readonly nodes?: number;
+  /** Nodes 1 to this one form the cluster; the others wait to be added. Default: all. */
+  readonly founders?: number;
   readonly durationMs?: number;
   readonly clients?: number;
   readonly pauseMs?: number;
+  /** How long a client waits for an answer. Default 5 s. */
+  readonly patienceMs?: number;
   readonly faults?: Scenario<GroupNode>["faults"];
   readonly network?: Scenario<GroupNode>["network"];
+  readonly disk?: Scenario<GroupNode>["disk"];
+  readonly settings?: Settings;
+  readonly readLevel?: "linearizable" | "lease";
+  /** How many lists there are: each is a chunk of a snapshot. Default 3. */
+  readonly keys?: number;
+  /** Bytes that each command carries beside its number. */
+  readonly paddingBytes?: number;
+  /** One more client, which does what people do: changes members, moves the leadership. */
+  readonly operator?: (client: SimClient<GroupNode>) => Promise<void>;
+  /** Nodes that serve and are level in the end. Default: all. */
+  readonly serving?: readonly number[];
+  readonly observe?: Scenario<GroupNode>["observe"];
+  /** More to check at the end. */
+  readonly check?: Scenario<GroupNode>["check"];
 }
 
 export function groupScenario(
@@ -85,24 +121,29 @@ export function groupScenario(
   options: GroupScenarioOptions = {},
 ): Scenario<GroupNode> & { acknowledged: Acknowledged[] } {
   const nodes = options.nodes ?? 3;
+  const clients = options.clients ?? 4;
+  const serving = options.serving ?? Array.from({ length: nodes }, (_, i) => i + 1);
   const acknowledged: Acknowledged[] = [];
+  const rejected = new Set<number>();
   const sent = new Set<number>();
   let next = 1;
   const client = async (c: SimClient<GroupNode>): Promise<void> => {
     while (!c.stopping) {
       await c.sleep(c.random.below((options.pauseMs ?? 50) * 2) + 1);
-      const key = c.random.below(3);
+      const key = c.random.below(options.keys ?? 3);
       const node = c.anyNode();
       if (c.random.chance(0.6)) {
         const value = next++;
         sent.add(value);
-        const call = await c.call(node, ({ group }) => group.propose(appendCommand(key, value)));
+        const command = appendCommand(key, value, options.paddingBytes);
+        const call = await c.call(node, ({ group }) => group.propose(command));
+        if (call.type === "answer" && call.value.type === "rejected") rejected.add(value);
         if (call.type !== "answer" || call.value.type !== "committed") continue;
         acknowledged.push({ key, value, position: call.value.result.position, byMs: c.nowMs });
         c.progress();
       } else {
         const startedMs = c.nowMs;
-        const call = await c.call(node, ({ group }) => group.read(key, { level: "linearizable" }));
+        const call = await c.call(node, ({ group }) => group.read(key, { level: options.readLevel ?? "linearizable" }));
         if (call.type !== "answer") continue;
         c.progress();
         const list = call.value;
@@ -119,8 +160,9 @@ export function groupScenario(
     seed,
     nodes,
     durationMs: options.durationMs ?? 20_000,
-    clients: options.clients ?? 4,
-    client,
+    clientOptions: { timeoutMs: options.patienceMs ?? 5_000 },
+    clients: clients + (options.operator === undefined ? 0 : 1),
+    client: (c) => (c.number > clients && options.operator !== undefined ? options.operator(c) : client(c)),
     host: {
       drain: () => new Promise((resolve) => setImmediate(resolve)),
       watchRejections: (report) => {
@@ -129,11 +171,14 @@ export function groupScenario(
       },
     },
     kernels: { ...simKernels, crc32: (bytes, start) => crc32(bytes, start) },
-    factory: { start: (ports, node) => startGroupNode(ports, node, nodes) },
+    factory: {
+      start: (ports, node) => startGroupNode(ports, configOf(node, options.founders ?? nodes, options.settings)),
+    },
     isReady: (running) => {
-      const applied = running.map((n) => n.group.applied);
-      const isLevel = Math.max(...applied) - Math.min(...applied) < 20;
-      return running.length === nodes && running.some((n) => n.group.isReadyLeader) && isLevel;
+      if (running.length < nodes || !running.some((n) => n.group.isReadyLeader)) return false;
+      if (acknowledged.length === 0) return true; // at the start those who are to be added have nothing yet
+      const applied = running.filter((n) => serving.includes(n.group.nodeId)).map((n) => n.group.applied);
+      return Math.max(...applied) - Math.min(...applied) < 20;
     },
     isRepaired: (node, instance) => {
       const status = instance.group.status();
@@ -149,7 +194,11 @@ export function groupScenario(
     },
     faults: options.faults ?? { rotPrefix: "wal/", meanGapMs: 1_500, electionMs: 1_000 },
     network: options.network ?? {},
-    check: async ({ nodes: running }) => {
+    ...(options.disk === undefined ? {} : { disk: options.disk }),
+    ...(options.observe === undefined ? {} : { observe: options.observe }),
+    check: async (run) => {
+      const running = run.nodes;
+      await options.check?.(run);
       const seen = new Set<number>();
       const furthest = [...running].sort((a, b) => b.group.applied - a.group.applied)[0]?.machine.lists;
       for (const { machine } of running) {
@@ -163,6 +212,7 @@ export function groupScenario(
         for (const value of list) {
           if (seen.has(value)) throw new Error(`${value} was executed twice`);
           if (!sent.has(value)) throw new Error(`${value} was never proposed`);
+          if (rejected.has(value)) throw new Error(`${value} was rejected, and executed`);
           seen.add(value);
         }
       }

@@ -1,0 +1,133 @@
+/**
+ * etcdctl's commands about the cluster itself, unmodified, on a three-node Althing: members, endpoints, alarms, snapshots,
+ * defragmenting, moving the leader, users. As on a three-node etcd, except where `lib/etcdctl-differences.ts` says why not.
+ */
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { etcdctlVersion } from "./lib/etcdctl.ts";
+import { type Shell, TwinClusters } from "./lib/etcdctl-twin.ts";
+
+const places = [
+  { place: 0, node: "the leader" },
+  { place: 1, node: "a follower" },
+  { place: 2, node: "the other follower" },
+];
+
+async function endpoints(shell: Shell): Promise<void> {
+  const all = { endpoints: shell.endpoints };
+  await shell.run(["endpoint", "status"]);
+  for (const format of ["json", "fields", "simple", "table"]) {
+    await shell.run(["endpoint", "status", "-w", format], all);
+    await shell.run(["endpoint", "hashkv", "-w", format], all);
+    await shell.run(["endpoint", "health", "-w", format], { ...all, unordered: true });
+  }
+  await shell.run(["endpoint", "health", "--cluster"], { unordered: true });
+  await shell.run(["endpoint", "status", "--cluster", "-w", "json"], { read: partsSorted });
+  await shell.run(["endpoint", "hashkv", "--cluster"], { unordered: true });
+  await shell.run(["endpoint", "status"], { endpoints: shell.endpoints.map((endpoint) => `http://${endpoint}`) });
+  await shell.run(["get", "none"], { endpoints: shell.endpoints.map((endpoint) => `http://${endpoint}`) });
+  await shell.run(["endpoint", "hashkv", "--rev=1"]);
+  await shell.run(["endpoint", "hashkv", "--rev=999999"], { code: 1 });
+}
+
+/** The elements of a JSON array in an order of their own: etcd's members are ordered by their ids, which are hashes. */
+function partsSorted(stdout: string): string {
+  return stdout
+    .replace(/^\[\{|\}\]$/gm, "")
+    .split("},{")
+    .sort()
+    .join("\n");
+}
+
+async function members(shell: Shell): Promise<void> {
+  await shell.run(["member", "list"], { unordered: true });
+  await shell.run(["member", "list", "-w", "fields"], { unordered: true });
+  await shell.run(["member", "list", "-w", "table"], { unordered: true });
+  await shell.run(["member", "list", "-w", "json"], { read: partsSorted });
+  await shell.run(["member", "add"], { code: 128 });
+  await shell.run(["member", "add", "x"], { code: 128 });
+  await shell.run(["member", "add", "x", "--peer-urls=nonsense"], { code: 1 });
+  await shell.run(["member", "remove", "dead"], { code: 1 });
+  await shell.run(["member", "remove", "zz"], { code: 128 });
+  await shell.run(["member", "remove"], { code: 128 });
+  await shell.run(["member", "promote", "dead"], { code: 1 });
+  await shell.run(["member", "update", "dead", "--peer-urls=http://127.0.0.1:1"], { code: 1 });
+  await shell.run(["member", "update", "dead"], { code: 128 });
+
+  const added = await shell.run(["member", "add", "extra", "--peer-urls=http://127.0.0.1:1", "--learner"], {
+    read: (stdout) => stdout.replace(/(?<=ETCD_INITIAL_CLUSTER=").*(?=")/, (all) => all.split(",").sort().join(",")),
+  });
+  const id = /Member +([0-9a-f]+) added/.exec(added.stdout)?.[1] ?? "";
+  await shell.run(["member", "list"], { unordered: true });
+  await shell.run(["member", "promote", id], { code: 1 });
+  await shell.run(["member", "add", "again", "--peer-urls=http://127.0.0.1:1", "--learner"], { code: 1 });
+  await shell.run(["member", "add", "second", "--peer-urls=http://127.0.0.1:2", "--learner"], { code: 1 });
+  await shell.run(["member", "update", id, "--peer-urls=http://127.0.0.1:3"]);
+  await shell.run(["member", "list"], { unordered: true });
+  await shell.run(["member", "remove", id]);
+  await shell.run(["member", "remove", id], { code: 1 });
+  await shell.run(["member", "list"], { unordered: true });
+}
+
+async function maintenance(shell: Shell): Promise<void> {
+  await shell.run(["put", `${shell.prefix}m`, "x".repeat(10_000)]);
+  await shell.run(["alarm", "list"]);
+  await shell.run(["alarm", "disarm"]);
+  await shell.run(["defrag"]);
+  await shell.run(["defrag"], { endpoints: shell.endpoints });
+  await shell.run(["move-leader", "dead"], { endpoints: shell.endpoints, code: 1 });
+  await shell.run(["move-leader", "zz"], { endpoints: shell.endpoints, code: 128 });
+  await shell.run(["move-leader"], { endpoints: shell.endpoints, code: 128 });
+  const folder = mkdtempSync(join(tmpdir(), "althing-etcdctl-"));
+  try {
+    const file = join(folder, "snapshot");
+    const read = (stdout: string): string => stdout.replaceAll(folder, "<folder>");
+    const saved = await shell.ctl.run(["snapshot", "save", file]);
+    expect(saved.code, saved.stderr).toBe(0);
+    expect(read(saved.stdout)).toBe("Snapshot saved at <folder>/snapshot\n");
+    expect(statSync(file).size).toBeGreaterThan(10_000);
+    const status = await shell.ctl.run(["snapshot", "status", file]);
+    shell.record(["snapshot", "status", "FILE"], status, { differs: "what a snapshot holds" });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function users(shell: Shell): Promise<void> {
+  await shell.run(["user", "list"]);
+  await shell.run(["role", "list"]);
+  await shell.run(["user", "get", "nobody"], { code: 1 });
+  await shell.run(["role", "get", "nothing"], { code: 1 });
+  await shell.run(["user", "delete", "nobody"], { code: 1 });
+  await shell.run(["role", "delete", "nothing"], { code: 1 });
+  await shell.run(["auth", "disable"]);
+  await shell.run(["auth", "enable"], { code: 1 });
+  await shell.run(["get", "none", "--user=nobody:password"]);
+  await shell.run(["user", "add", "someone:password"], { differs: "users and roles" });
+  await shell.run(["role", "add", "something"], { differs: "users and roles" });
+  if (shell.make === "etcd") {
+    await shell.ctl.run(["user", "delete", "someone"]);
+    await shell.ctl.run(["role", "delete", "something"]);
+  }
+}
+
+describe(`etcdctl ${etcdctlVersion()} on Althing as on etcd`, () => {
+  let clusters: TwinClusters;
+  beforeAll(async () => {
+    clusters = await TwinClusters.start();
+  });
+  afterAll(async () => {
+    await clusters?.close();
+  });
+
+  const scripts = { endpoints, members, maintenance, users };
+  for (const [name, script] of Object.entries(scripts)) {
+    describe.each(places)("$node", ({ place }) => {
+      it(name, async () => {
+        await clusters.compare(place, script);
+      });
+    });
+  }
+});

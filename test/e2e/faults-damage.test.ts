@@ -1,0 +1,227 @@
+/**
+ * Rot on one node's disk: bits flipped in its log and in its engine, files cut short. With peers, the node comes back and
+ * every replica is the same again; alone, it says that it cannot, instead of going on without what it had acknowledged.
+ * The same faults without processes, at every byte, stand beside the log (`src/storage/wal/wal-rot.test.ts`).
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type CliResult, startCli } from "../../src/cli/testing/run-cli.ts";
+import { althingSpec } from "./lib/althing-spec.ts";
+import { Cluster, type ClusterNode } from "./lib/cluster.ts";
+import { expectEqualDigests, expectHolds, expectWhole, writeMany } from "./lib/faults/verify.ts";
+import { cutIn, findRecords, flipBit, flipRecord, offsetsOf, recordWith, tearAfter } from "./lib/faults/wal-bytes.ts";
+import { freePorts } from "./lib/free-ports.ts";
+import { KvClient } from "./lib/kv-client.ts";
+import type { Acknowledged } from "./lib/load.ts";
+import { sleep, until } from "./lib/until.ts";
+
+const dataOf = (node: ClusterNode): string => join(node.plan.folder, "data");
+const engineOf = (node: ClusterNode): string => join(dataOf(node), "meta", "engine", "data.mdb");
+/** The log notes a while after a batch that it was durable; before that, nothing proves that the batch ever was. */
+const NOTE_MS = 500;
+
+describe("rot on one node of three", () => {
+  let cluster: Cluster;
+  let victim: ClusterNode;
+  let kv: KvClient;
+  const acknowledged: Acknowledged[] = [];
+  let round = 0;
+
+  beforeAll(async () => {
+    cluster = await Cluster.start(althingSpec(), { ports: await freePorts(6) });
+  });
+  afterAll(async () => {
+    kv?.close();
+    await cluster?.close();
+  });
+
+  /** A follower, killed when it has everything. */
+  beforeEach(async () => {
+    const leader = await cluster.ready();
+    const followers = cluster.nodes.filter((node) => node !== leader);
+    round++;
+    victim = followers[round % followers.length] ?? leader;
+    kv?.close();
+    kv = new KvClient(leader.endpoint);
+    acknowledged.push(...(await writeMany(kv, `rot/${round}-`, 60)));
+    await expectHolds(victim, "rot/", acknowledged);
+    await sleep(NOTE_MS);
+    await victim.process.kill();
+  });
+
+  async function comesBack(): Promise<void> {
+    victim.process.start();
+    acknowledged.push(...(await writeMany(kv, `rot/${round}-later-`, 10)));
+    await cluster.ready();
+    await expectWhole(cluster, "rot/", acknowledged);
+    // Twice, because what is repaired must be repaired on the disk as well.
+    await victim.process.kill();
+    victim.process.start();
+    await cluster.ready();
+    await expectWhole(cluster, "rot/", acknowledged);
+  }
+
+  it("an early entry's body and a late one's header: both are repaired from a peer", async () => {
+    flipRecord(recordWith(dataOf(victim), `value-of-000007-`), "body");
+    flipRecord(recordWith(dataOf(victim), `value-of-000050-`), "header");
+    await comesBack();
+    expect(victim.process.logTail(1_000)).toContain('"event":"log-damaged"');
+  });
+
+  it("the last entry, and a run of bytes over several records", async () => {
+    const records = findRecords(dataOf(victim));
+    const last = records.at(-1);
+    const middle = records.slice(-12, -8);
+    if (last === undefined || middle.length < 4) throw new Error("Cannot test: the log holds too few records");
+    flipRecord(last, "body");
+    for (const record of middle) flipRecord(record, "header");
+    await comesBack();
+  });
+
+  it("the last segment is cut in the middle of a record", async () => {
+    cutIn(recordWith(dataOf(victim), `value-of-000040-`));
+    await comesBack();
+  });
+
+  it("the engine's file has flipped bits, in values and in its first pages: it is built anew from a peer", async () => {
+    // An orderly end writes a checkpoint, so that the values are in the engine and the log behind them may go.
+    victim.process.start();
+    await cluster.ready();
+    await expectHolds(victim, "rot/", acknowledged);
+    await victim.process.stop();
+    const file = engineOf(victim);
+    const places = offsetsOf(file, "value-of-0000");
+    expect(places.length).toBeGreaterThan(60);
+    for (let i = 0; i < places.length; i += 20) flipBit(file, (places[i] ?? 0) + 3);
+    for (const page of [2, 3]) flipBit(file, page * 4096 + 10);
+    victim.process.start();
+    await cluster.ready();
+    await expectWhole(cluster, "rot/", acknowledged);
+    expect(victim.process.logTail(400)).toContain("engine-discarded");
+  });
+});
+
+describe("the tail of one of two holders rots while the third node lags", () => {
+  it.each<[name: string, damage: (dataFolder: string) => void]>([
+    [
+      "bits flipped",
+      (folder) => {
+        for (const record of findRecords(folder).slice(-3)) flipRecord(record, "body");
+      },
+    ],
+    ["file cut short", (folder) => cutIn(recordWith(folder, "value-of-000002-"))],
+  ])("%s: the two that are left wait for the other holder, instead of agreeing on less", async (_, damage) => {
+    await using cluster = await Cluster.start(althingSpec(), { ports: await freePorts(6) });
+    const leader = await cluster.ready();
+    const [lagging, holder] = cluster.nodes.filter((node) => node !== leader);
+    if (lagging === undefined || holder === undefined) throw new Error("Cannot test: three nodes are needed");
+    const kv = new KvClient(leader.endpoint);
+    const acknowledged = [...(await writeMany(kv, "tail/early-", 20))];
+    await expectWhole(cluster, "tail/", acknowledged);
+    await lagging.process.kill();
+    acknowledged.push(...(await writeMany(kv, "tail/late-", 20)));
+    await sleep(NOTE_MS);
+    await Promise.all([leader.process.kill(), holder.process.kill()]);
+    kv.close();
+
+    damage(dataOf(holder));
+    holder.process.start();
+    lagging.process.start();
+    const poor = new KvClient(lagging.endpoint, { timeoutMs: 1_000 });
+    const end = performance.now() + 4_000; // several elections
+    while (performance.now() < end) {
+      expect((await poor.put("tail/between", "1")).type).not.toBe("done");
+      const read = await poor.get(acknowledged.at(-1)?.key ?? "");
+      if (read.type === "done") expect(read.value).toBeDefined();
+      await sleep(100);
+    }
+    poor.close();
+    leader.process.start();
+    await cluster.ready();
+    await expectWhole(cluster, "tail/", acknowledged);
+  });
+});
+
+describe("rot on a node that is alone", () => {
+  let folder: string;
+  let ports: readonly number[];
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "althing-rot-"));
+    ports = await freePorts(2);
+    return () => rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** Starts the node, and resolves with its end, which must come by itself. */
+  async function refusal(): Promise<CliResult> {
+    const running = startCli(flags());
+    const timer = setTimeout(() => running.child.kill("SIGKILL"), 15_000);
+    const result = await running.done;
+    clearTimeout(timer);
+    return result;
+  }
+
+  const flags = (): readonly string[] => {
+    const [client = 0, peer = 0] = ports;
+    return ["node", "--dir", folder, "--listen", `127.0.0.1:${client}`, "--peer-listen", `127.0.0.1:${peer}`];
+  };
+
+  async function fill(end: "SIGKILL" | "SIGTERM"): Promise<void> {
+    const running = startCli([...flags(), "--json"]);
+    const kv = new KvClient(`127.0.0.1:${ports[0] ?? 0}`);
+    try {
+      await running.waitFor('"ready"');
+      await until("a leader", 10_000, async () => ((await kv.put("up", "1")).type === "done" ? true : undefined));
+      await writeMany(kv, "alone/", 40);
+      await sleep(NOTE_MS);
+    } finally {
+      kv.close();
+      running.child.kill(end);
+      await running.done;
+    }
+  }
+
+  it("in its log: one line that names the cause, exit code 3 (unhealthy)", async () => {
+    await fill("SIGKILL");
+    flipRecord(recordWith(folder, "value-of-000010-"), "body");
+    const { code, stderr } = await refusal();
+    const errors = stderr.split("\n").filter((line) => line.startsWith("error: "));
+    expect(errors).toEqual([expect.stringMatching(/^error: Cannot open group .*damaged.*no other copy; restore/)]);
+    expect(code).toBe(3);
+  });
+
+  it("in its engine: one line that names the cause, exit code 1", async () => {
+    await fill("SIGTERM");
+    const file = join(folder, "meta", "engine", "data.mdb");
+    const [place] = offsetsOf(file, "value-of-000010-");
+    expect(place).toBeDefined();
+    for (const at of offsetsOf(file, "value-of-000010-")) flipBit(file, at + 3);
+    const { code, stderr } = await refusal();
+    const errors = stderr.split("\n").filter((line) => line.startsWith("error: "));
+    expect(errors).toEqual([expect.stringMatching(/^error: Cannot .*(checksum|damaged)/)]);
+    expect(code).toBe(1);
+  });
+
+  it("a torn tail, which nobody was told of, is no damage: the node starts and has all that was acknowledged", async () => {
+    await fill("SIGKILL");
+    const last = findRecords(folder).at(-1);
+    if (last === undefined) throw new Error("Cannot test: the log is empty");
+    tearAfter(last);
+    const running = startCli([...flags(), "--json"]);
+    const kv = new KvClient(`127.0.0.1:${ports[0] ?? 0}`);
+    try {
+      await running.waitFor('"ready"');
+      const got = await until("an answer", 10_000, async () => {
+        const listed = await kv.list("alone/");
+        return listed.type === "done" ? listed.value : undefined;
+      });
+      expect(got.length).toBe(40);
+    } finally {
+      kv.close();
+      running.child.kill("SIGKILL");
+      await running.done;
+    }
+  });
+});
