@@ -21,7 +21,12 @@ class Counter implements StateMachine<number, undefined, number> {
   }
   snapshot() {
     const total = this.results.encode(this.#total);
-    return { chunks: async function* () { yield total; }, close: () => undefined };
+    return {
+      chunks: async function* () {
+        yield total;
+      },
+      close: () => undefined,
+    };
   }
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
     for await (const chunk of chunks) this.#total = this.results.decode(chunk);

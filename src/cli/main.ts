@@ -15,7 +15,12 @@ if (major < 22 || (major === 22 && minor < 18)) {
   );
   process.exitCode = 1;
 } else {
-  void import("./program.ts").then(function (program) {
-    return program.main(process.argv.slice(2));
-  });
+  void import("node:module")
+    .then(function (module) {
+      module.enableCompileCache(); // halves the time to the first line; the cache is Node's own, in the temporary folder
+      return import("./program.ts");
+    })
+    .then(function (program) {
+      return program.main(process.argv.slice(2));
+    });
 }

@@ -8,6 +8,7 @@ import {
   type CommandContext,
   type CommandResult,
   createOutput,
+  endWithReader,
   type GlobalOptions,
   runCommand,
 } from "./context.ts";

@@ -155,7 +155,8 @@ export class ClusterService {
         isLearner: member.role === "learner",
       }),
     );
-    return { header: this.#access.headerNow(), members };
+    // A list of members is of no revision of the store: etcd leaves it out too.
+    return { header: { ...this.#access.headerNow(), revision: 0 }, members };
   }
 
   /** `host:port` of the first peer URL. A member has one address here; etcd allows several. */

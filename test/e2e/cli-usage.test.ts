@@ -16,19 +16,8 @@ describe("--help", () => {
     for (const exit of [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]) expect(stdout).toMatch(new RegExp(`^ +${exit}  \\w`, "m"));
   });
 
-  test("costs at most 150 ms more than Node itself needs to start", () => {
-    const best = (args: readonly string[]): number => {
-      const times = Array.from({ length: 5 }, () => {
-        const start = performance.now();
-        spawnSync(process.execPath, args);
-        return performance.now() - start;
-      });
-      return Math.min(...times);
-    };
-    expect(best([CLI, "--help"]) - best(["-e", "0"])).toBeLessThan(150);
-  });
-
-  test("loads neither a storage engine nor a protocol", () => {
+  // What it costs is measured in milliseconds on a quiet machine; what it loads can be tested on any.
+  test("loads commander and a handful of small files, neither a storage engine nor a protocol nor any command", () => {
     const probe = `
       import { registerHooks } from "node:module";
       registerHooks({ load: (url, context, next) => { if (!url.startsWith("node:")) console.error(url); return next(url, context); } });
@@ -38,6 +27,7 @@ describe("--help", () => {
     const { stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", probe], { encoding: "utf8" });
     const loaded = stderr.split("\n").filter((line) => line.startsWith("file:"));
     expect(loaded.length).toBeGreaterThan(3);
+    expect(loaded.length).toBeLessThan(25);
     expect(
       loaded.filter((url) => /lmdb|pino|prom-client|valibot|grpc|\/commands\/|coordination|\/node\/|\/sim\//.test(url)),
     ).toEqual([]);

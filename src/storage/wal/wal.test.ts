@@ -296,6 +296,7 @@ describe("the durable watermark", () => {
         segment: "000000000001.wal",
         offset: 0,
         why: "the body fails its checksum",
+        records: 1,
         record: { group: GROUP_A, kind: command, index: 1, term: 1 },
       },
     ]);

@@ -27,10 +27,35 @@ export const putAside: readonly Rule[] = [
     replacement: "<member>",
   },
   {
+    what: "member ids in texts and tables, and their width",
+    why: "as above; which member is meant shows in the address beside it",
+    pattern:
+      /(?<=^|^\| *)[0-9a-f]+(?=, (un)?started,| *\| (un)?started)|(?<=^(?:http:\/\/)?<client address \d>, |^\| (?:http:\/\/)?<client address \d> *\| *)[0-9a-f]+(?=,| )|(?<=^Member) +[0-9a-f]+(?= )|(?<="ID":)\d+(?=,"(name|peerURLs)")|(?<=^"ID" : )\d+(?=\n"Name")/gm,
+    replacement: "<member>",
+  },
+  {
+    what: "the padding before a cluster's id",
+    why: "etcdctl prints it 16 wide; ours has 48 bits",
+    pattern: /(?<= cluster) +(?=[0-9a-f]{1,16}$)/gm,
+    replacement: " ",
+  },
+  {
+    what: "the ruling of tables",
+    why: "columns are as wide as the ids and addresses in them",
+    pattern: /(?<=^\+)[-+]+(?=\+$)/gm,
+    replacement: "--",
+  },
+  {
+    what: "the padding of tables",
+    why: "as above",
+    pattern: / *\| */g,
+    replacement: "|",
+  },
+  {
     what: "terms and log indexes",
     why: "how often an election was held, and what else is in the log, is the cluster's own business",
     pattern:
-      /(?<=("raft_term":|"raftTerm":|"raftIndex":|"raftAppliedIndex":|"RaftTerm" : |"RaftIndex" : |"RaftAppliedIndex" : ))\d+/g,
+      /(?<=("raft_term":|"raftTerm":|"raftIndex":|"raftAppliedIndex":|"RaftTerm" : |"RaftIndex" : |"RaftAppliedIndex" : ))\d+|(?<=, (?:true|false), )\d+, \d+, \d+(?=, )|(?<=\|(?:true|false)\|)\d+\|\d+\|\d+(?=\|)/g,
     replacement: "<raft>",
   },
   {
@@ -42,13 +67,14 @@ export const putAside: readonly Rule[] = [
   {
     what: "hashes",
     why: "etcd hashes its own file's bytes; that nodes agree is asked for in its own test",
-    pattern: /(?<=("hash":|"Hash" : |^[\w.:]+, ))\d+(?=[,}\n])/gm,
+    pattern:
+      /(?<=("hash":|"Hash" : |^(?:http:\/\/)?<client address \d>, |^\|(?:http:\/\/)?<client address \d>\|))\d+(?=[,}\n|])/gm,
     replacement: "<hash>",
   },
   {
     what: "how long a call took",
     why: "time",
-    pattern: /(?<=took = |"took":")[\d.]+(µs|us|ms|s)/g,
+    pattern: /(?<=took = |"took":"|"Took" : |\|(?:true|false)\|)[\d.]+(µs|us|ms|s)/g,
     replacement: "<time>",
   },
   {

@@ -24,9 +24,11 @@ export interface Entry {
 export interface ShellOptions extends EtcdctlOptions {
   /** The exit code that both must give. Default 0: a script that fails everywhere alike is not a pass. */
   readonly code?: number;
-  /** Lines come in an order that etcd does not promise: compared sorted. */
+  /** Lines, and the parts of JSON, come in an order that etcd does not promise: compared sorted. */
   readonly unordered?: true;
-  /** Puts stdout into a form to compare, where its cut into messages is a matter of time. */
+  /** The command's arguments as they are recorded, where one of them is the id of a member. */
+  readonly shown?: string;
+  /** Puts stdout, ids and times already put aside, into a form to compare, where its cut into messages is a matter of time. */
   readonly read?: (stdout: string) => string;
   /** We mean to differ from etcd here, for the reason in the list of differences; each side is held to its own pattern. */
   readonly differs?: DifferenceName;
@@ -84,13 +86,14 @@ export class Shell {
 
   /** Adds what a command has printed to what is compared. */
   record(args: readonly string[], result: EtcdctlResult, options: ShellOptions): void {
-    const command = this.#normal.text(args.join(" "));
-    const stdout = this.#lines(options.read?.(result.stdout) ?? result.stdout, options);
-    const stderr = this.#lines(result.stderr, options);
+    const command = options.shown ?? this.#normal.text(args.join(" "));
+    const printed = this.#normal.text(result.stdout);
+    const stdout = linesOf(options.read?.(printed) ?? printed, options);
+    const stderr = linesOf(this.#normal.text(result.stderr), options);
     if (options.differs !== undefined) {
       const difference = differences[options.differs];
-      const printed = `exit ${result.code}\n${stdout.join("\n")}\n${stderr.join("\n")}`;
-      expect(printed, `${this.make}: ${command} (${difference.why})`).toMatch(difference[this.make]);
+      const all = `exit ${result.code}\n${stdout.join("\n")}\n${stderr.join("\n")}`;
+      expect(all, `${this.make}: ${command} (${difference.why})`).toMatch(difference[this.make]);
       this.entries.push({ command, code: `differs: ${options.differs}`, stdout: [], stderr: [] });
       return;
     }
@@ -100,11 +103,10 @@ export class Shell {
       .toBe(code);
     this.entries.push({ command, code: result.code, stdout, stderr });
   }
+}
 
-  #lines(text: string, options: ShellOptions): readonly string[] {
-    const lines = this.#normal.text(text).split("\n");
-    return options.unordered === true ? lines.sort() : lines;
-  }
+function linesOf(text: string, options: ShellOptions): readonly string[] {
+  return options.unordered === true ? text.split(/\n|[[\]{}]+,?/).sort() : text.split("\n");
 }
 
 export class TwinClusters {
@@ -119,9 +121,9 @@ export class TwinClusters {
   static async start(): Promise<TwinClusters> {
     const start = async (spec: ClusterSpec): Promise<Cluster> =>
       await Cluster.start(spec, { ports: await freePorts(6) });
-    const etcd = await start(etcdSpec);
+    const etcd = await start(etcdNamedAlike);
     try {
-      return new TwinClusters(etcd, await start(althingSpec()));
+      return new TwinClusters(etcd, await start(althingToldAddresses));
     } catch (error) {
       await etcd.close();
       throw error;
@@ -162,10 +164,37 @@ export class TwinClusters {
   }
 }
 
+/** Althing, told every node's client address too: the ports of a test follow no rule from which it could tell them. */
+const althing = althingSpec();
+const althingToldAddresses: ClusterSpec = {
+  ...althing,
+  command(self, all, peerAddress) {
+    const command = althing.command(self, all, peerAddress);
+    const members = all.map((to) => `${to.id}=${peerAddress(to)}@${to.host}:${to.clientPort}`);
+    const at = command.args.indexOf("--initial-cluster") + 1;
+    return { ...command, args: command.args.with(at, members.join(",")) };
+  },
+};
+
+/** etcd with our names for its nodes. */
+const etcdNamedAlike: ClusterSpec = {
+  ...etcdSpec,
+  command(self, all, peerAddress) {
+    const command = etcdSpec.command(self, all, peerAddress);
+    return {
+      ...command,
+      args: command.args.map((arg) =>
+        /^--(name|initial-cluster)=/.test(arg) ? arg.replaceAll(/(?<=[=,])n(?=\d)/g, "node-") : arg,
+      ),
+    };
+  },
+};
+
 /** The nodes' addresses and names, by their place in the order. */
 function names(ordered: readonly ClusterNode[]): ReadonlyMap<string, string> {
   const known = new Map<string, string>();
   for (const [place, { plan, endpoint }] of ordered.entries()) {
+    known.set(`node-${plan.id}`, `<name ${place}>`);
     known.set(endpoint, `<client address ${place}>`);
     known.set(`${plan.host}:${plan.peerPort}`, `<peer address ${place}>`);
   }
