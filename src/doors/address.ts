@@ -28,3 +28,13 @@ export function formatAddress(address: Address): string {
 export function isLoopback(host: string): boolean {
   return host === "localhost" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host) || host === "::1";
 }
+
+/** Fails with ADDRESS_UNSAFE for an address that other machines reach, unless that is said to be wanted; CONFIG_INVALID. */
+export function checkReach(text: string, options: { readonly insecure: boolean }): void {
+  const address = parseAddress(text);
+  if (isLoopback(address.host) || options.insecure) return;
+  throw new AlthingError(
+    "ADDRESS_UNSAFE",
+    `Cannot listen on ${formatAddress(address)}: everyone who reaches it could read and write, unencrypted; listen on 127.0.0.1, or pass --insecure if the network is trusted`,
+  );
+}

@@ -11,6 +11,7 @@ import { MetricsObserver } from "../host/metrics-observer.ts";
 import { openNodePorts } from "../host/node-ports.ts";
 import { AlthingNode } from "../node/node.ts";
 import type { Observer } from "../ports/observer.ts";
+import { checkReach } from "./address.ts";
 import { type Door, openDoor } from "./door.ts";
 
 export interface ServerOptions {
@@ -60,6 +61,8 @@ export class Server {
 
 /** Fails as `AlthingNode.open` and `openDoor` do. */
 export async function openServer(options: ServerOptions): Promise<Server> {
+  // Both addresses, and before anything is opened: the peer port takes no credentials either.
+  for (const address of [options.listen, options.node.peerListen]) checkReach(address, options);
   await using scope = new Scope();
   const metrics = new MetricsObserver({ processMetrics: options.processMetrics });
   const observer = fanOut(options.observer, metrics);

@@ -3,7 +3,7 @@
  * code runs on Node.js and in the simulator; doors and processes come around it.
  */
 import { AlthingError } from "../base/errors.ts";
-import { META_GROUP, type NodeId } from "../base/ids.ts";
+import { type Incarnation, META_GROUP, type NodeId } from "../base/ids.ts";
 import { Scope } from "../base/scope.ts";
 import type { AutoCompaction, NodeConfig } from "../config/node-config.ts";
 import type { AutoCompactionMode } from "../coordination/auto-compaction.ts";
@@ -88,6 +88,11 @@ export class AlthingNode {
   /** `host:port` of the peer port. */
   get peerAddress(): string {
     return this.#foundation.peers.address ?? this.config.peerListen;
+  }
+
+  /** The id of this node's data folder: another one after the disk was lost. */
+  get incarnation(): Incarnation {
+    return this.#foundation.identity.incarnation;
   }
 
   /** Why this node should not get requests now; empty: it may. */

@@ -73,6 +73,7 @@ describe("a node whose data folder was deleted while it was down", () => {
     if (lagging === undefined || victim === undefined) throw new Error("Cannot test: three nodes are needed");
     const kv = new KvClient(leader.endpoint);
     const acknowledged = [...(await writeMany(kv, "vote/early-", 20))];
+    await expectWhole(cluster, "vote/", acknowledged); // from now on each node knows whose data folder is whose
     await lagging.process.kill();
     acknowledged.push(...(await writeMany(kv, "vote/late-", 20))); // on the leader and on the victim, nowhere else
     kv.close();

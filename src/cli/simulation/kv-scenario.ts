@@ -4,12 +4,10 @@
  */
 import { crc32 } from "node:zlib";
 import { AssertionError, assert } from "../../base/assert.ts";
-import { fromUtf8 } from "../../base/bytes.ts";
 import { defaultLimits } from "../../config/limits.ts";
 import { type NodeConfig, nodeDefaults } from "../../config/node-config.ts";
 import { HashKVRequest } from "../../coordination/messages.ts";
 import { AlthingNode } from "../../node/node.ts";
-import type { Disk } from "../../ports/disk.ts";
 import type { Ports } from "../../ports/ports.ts";
 import { History, type Operation } from "../../sim/checkers/history.ts";
 import { checkLinearizability } from "../../sim/checkers/linearizability.ts";
@@ -33,8 +31,6 @@ export interface KvRunOptions {
 
 export interface KvSimNode extends KvNode {
   readonly node: AlthingNode;
-  /** Of its data folder. */
-  readonly incarnation: number;
 }
 
 export interface KvRun {
@@ -75,22 +71,7 @@ export function kvRun(options: KvRunOptions): KvRun {
 
 async function startNode(ports: Ports, config: NodeConfig): Promise<KvSimNode> {
   const node = await AlthingNode.open(ports, memoryEngineOpener(ports), config);
-  const incarnation = await readIncarnation(ports.disk);
-  return { node, incarnation, kv: node.coordination, stopped: node.failed, close: () => node.close() };
-}
-
-/** From the identity that the node has written into its folder. */
-async function readIncarnation(disk: Disk): Promise<number> {
-  const file = await disk.open("identity", { create: false });
-  assert(file !== undefined, "an open node has an identity");
-  const bytes = new Uint8Array(await file.length());
-  await file.read(bytes, 0);
-  await file.close();
-  const identity: unknown = JSON.parse(fromUtf8(bytes));
-  const found: unknown =
-    typeof identity === "object" && identity !== null ? Reflect.get(identity, "incarnation") : undefined;
-  assert(typeof found === "number", "an identity names its incarnation", identity);
-  return found;
+  return { node, kv: node.coordination, stopped: node.failed, close: () => node.close() };
 }
 
 /** Small limits, so that a short run sees checkpoints, trimmed logs and snapshots. */
@@ -123,10 +104,10 @@ function isReady(running: readonly KvSimNode[]): boolean {
 }
 
 /** A node whose disk was damaged or wiped counts as a whole copy again. */
-function isWhole(number: number, { node, incarnation }: KvSimNode): boolean {
+function isWhole(number: number, { node }: KvSimNode): boolean {
   const { damaged, commit, configuration } = node.group.status();
   const member = configuration.members.find(({ id }) => id === number);
-  const isBound = member?.role === "voter" && member.incarnation === incarnation;
+  const isBound = member?.role === "voter" && member.incarnation === node.incarnation;
   return !damaged && isBound && commit > 0 && configuration.outgoing.length === 0;
 }
 

@@ -81,11 +81,14 @@ describe("Progress", () => {
     expect([progress.open, progress.rejected(logIndex(30), logIndex(1))]).toEqual([false, false]);
     progress.probe();
     expect(progress.state).toBe("snapshot");
-    progress.snapshotEnded(logIndex(40));
+    progress.snapshotEnded(logIndex(40), logIndex(30));
     expect([progress.state, progress.next]).toEqual(["probe", 41]);
     progress.snapshot();
-    progress.snapshotEnded(undefined);
+    progress.snapshotEnded(undefined, logIndex(5));
     expect(progress.next, "a failure proves nothing").toBe(10);
+    progress.snapshot();
+    progress.snapshotEnded(undefined, logIndex(30));
+    expect(progress.next, "it may be that the follower has more: the log is tried first").toBe(30);
   });
 
   test("forget() takes nothing for granted any more", () => {
@@ -93,5 +96,15 @@ describe("Progress", () => {
     progress.round = 5;
     progress.forget();
     expect([progress.match, progress.round, progress.state]).toEqual([0, 0, "probe"]);
+  });
+
+  test("silence moves nothing: not knowing what a follower holds is no reason for a snapshot", () => {
+    const progress = replicating();
+    progress.forget();
+    expect(progress.next).toBe(10);
+    progress.forget();
+    progress.probe();
+    progress.probe();
+    expect([progress.match, progress.next, progress.open]).toEqual([0, 10, true]);
   });
 });

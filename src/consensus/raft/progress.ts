@@ -128,7 +128,7 @@ export class Progress {
   probe(): void {
     if (this.#state === "snapshot") return;
     this.#enter("probe");
-    this.#next = logIndex(this.#match + 1);
+    this.#next = this.#meetingPoint;
   }
 
   /**
@@ -136,7 +136,7 @@ export class Progress {
    * taken for granted. Safe: the commit index never falls, and a lower match only makes the leader count fewer copies.
    */
   forget(): void {
-    this.#next = logIndex(Math.max(this.#match + 1, 1));
+    this.#next = this.#meetingPoint;
     this.#match = logIndex(0);
     this.round = 0;
     this.toldCommit = 0;
@@ -147,11 +147,22 @@ export class Progress {
     this.#enter("snapshot");
   }
 
-  /** The transfer ended; `index` is where the snapshot stands, undefined if it failed. */
-  snapshotEnded(index: LogIndex | undefined): void {
+  /**
+   * The transfer ended; `index` is where the snapshot stands, undefined if it failed. It may have been refused because the
+   * follower is beyond it: so the log is tried first, from its beginning at `first`.
+   */
+  snapshotEnded(index: LogIndex | undefined, first: LogIndex): void {
     if (this.#state !== "snapshot") return;
     this.#enter("probe");
-    this.#next = logIndex(Math.max(this.#match, index ?? 0) + 1);
+    this.#next = logIndex(Math.max(this.#match + 1, index === undefined ? first : index + 1));
+  }
+
+  /**
+   * Where to ask next. Not knowing what the follower holds is no sign that it holds nothing: then the question stays where
+   * it was until an answer comes, else a follower that was away for a moment would get the whole state.
+   */
+  get #meetingPoint(): LogIndex {
+    return this.#match > 0 ? logIndex(this.#match + 1) : this.#next;
   }
 
   /** A refusal below `match` is stale, unless it keeps coming: then the follower has lost what it once acknowledged. */

@@ -927,7 +927,7 @@ export class Raft implements ConsensusCore {
     const state = this.#state;
     const p = state.type === "leader" ? state.progress.get(peer) : undefined;
     if (state.type !== "leader" || p === undefined) return;
-    p.snapshotEnded(ok ? index : undefined);
+    p.snapshotEnded(ok ? index : undefined, this.#log.firstIndex);
     if (ok) this.#replicateTo(state, peer, p); // after a failure the next heartbeat tries again
   }
 

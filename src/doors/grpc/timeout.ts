@@ -13,10 +13,13 @@ const msPerUnit: Readonly<Record<string, number>> = {
 
 const pattern = /^([0-9]{1,8})([HMSmun])$/;
 
-/** Milliseconds, fractions kept; undefined if the text does not follow the grammar. */
+/** The longest delay that a timer keeps, about 24.8 days; a longer one would fire at once. */
+const TIMER_MS_MAX = 0x7fff_ffff;
+
+/** Milliseconds, fractions kept, as far as a timer reaches; undefined if the text does not follow the grammar. */
 export function parseGrpcTimeout(text: string): number | undefined {
   const match = pattern.exec(text);
   if (match === null) return undefined;
   const unit = msPerUnit[match[2] ?? ""];
-  return unit === undefined ? undefined : Number(match[1]) * unit;
+  return unit === undefined ? undefined : Math.min(Number(match[1]) * unit, TIMER_MS_MAX);
 }

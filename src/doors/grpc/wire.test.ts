@@ -24,6 +24,10 @@ describe("encodeGrpcMessage()", () => {
 });
 
 describe("parseGrpcTimeout()", () => {
+  it("stops at what a timer reaches", () => {
+    expect(parseGrpcTimeout("99999999H")).toBe(0x7fff_ffff);
+  });
+
   it("reads every unit", () => {
     expect(["2H", "2M", "2S", "2m", "2000u", "2000000n"].map(parseGrpcTimeout)).toEqual([
       7_200_000, 120_000, 2_000, 2, 2, 2,
