@@ -84,16 +84,16 @@ export class MaintenanceService {
     return { header: this.#access.headerNow() };
   }
 
+  /** Without a header, as etcd answers here. */
   async alarm(request: AlarmRequest, options?: CallOptions): Promise<AlarmResponse> {
     if (request.action === AlarmAction.GET) {
       await this.#access.confirm(options);
       const { alarm } = request;
       const alarms = this.#access.store.alarms.filter((one) => alarm === AlarmType.NONE || one.alarm === alarm);
-      return { header: this.#access.headerNow(), alarms };
+      return { header: undefined, alarms };
     }
     const bytes = command(CommandTag.alarm, AlarmRequest, request);
-    const { revision, alarms } = resultOf(await this.#access.propose(bytes, options), "alarm");
-    return { header: this.#access.header(revision), alarms };
+    return { header: undefined, alarms: resultOf(await this.#access.propose(bytes, options), "alarm").alarms };
   }
 
   /** Nothing to do: the engine reuses its free pages. */

@@ -2,10 +2,9 @@
  * A node's public port, whole: the listener, gRPC with etcd's services, the JSON gateway, health and metrics.
  * Owns the sockets; everything it serves belongs to others.
  */
-import { AlthingError } from "../base/errors.ts";
 import type { Limits } from "../config/limits.ts";
 import type { Observer } from "../ports/observer.ts";
-import { isLoopback, parseAddress } from "./address.ts";
+import { checkReach, isLoopback, parseAddress } from "./address.ts";
 import { Gateway } from "./etcd/gateway.ts";
 import type { EtcdService } from "./etcd/service.ts";
 import { etcdSurface } from "./etcd/services.ts";
@@ -52,12 +51,7 @@ const MESSAGE_OVERHEAD_BYTES = 512 * 1024;
 export async function openDoor(options: DoorOptions): Promise<Door> {
   const { address, limits, observer, health, timings = {} } = options;
   const { host } = parseAddress(address);
-  if (!isLoopback(host) && options.insecure !== true) {
-    throw new AlthingError(
-      "ADDRESS_UNSAFE",
-      `Cannot listen on ${address}: everyone who reaches it could read and write, unencrypted; listen on 127.0.0.1, or pass --insecure if the network is trusted`,
-    );
-  }
+  checkReach(address, { insecure: options.insecure === true });
 
   const { services, routes } = etcdSurface(options.coordination);
   const isServing = (): boolean => health.livez().length === 0 && health.readyz().length === 0;

@@ -17,6 +17,8 @@ import { Cluster } from "./lib/cluster.ts";
 import { freePorts } from "./lib/free-ports.ts";
 import { sleep, until } from "./lib/until.ts";
 
+const text = ({ key, value }: IKeyValue): string => `${key.toString()}=${value.toString()}`;
+
 describe("etcd3 with every host of a cluster", () => {
   let cluster: Cluster;
   const clients: Etcd3[] = [];
@@ -152,10 +154,10 @@ describe("etcd3 with every host of a cluster", () => {
     const seen: string[] = [];
     const history: string[] = [];
     const prefix = await client.watch().prefix("watch/").withPreviousKV().create();
-    prefix.on("put", (kv, previous) => seen.push(`${kv.key}=${kv.value} was ${previous?.value ?? ""}`));
-    prefix.on("delete", (kv, previous) => seen.push(`${kv.key} gone, was ${previous?.value ?? ""}`));
+    prefix.on("put", (kv, previous) => seen.push(`${text(kv)} was ${String(previous?.value ?? "")}`));
+    prefix.on("delete", (kv, previous) => seen.push(`${String(kv.key)} gone, was ${String(previous?.value ?? "")}`));
     const puts = await client.watch().prefix("watch/").only("put").startRevision(first).create();
-    puts.on("put", (kv) => history.push(`${kv.key}=${kv.value}`));
+    puts.on("put", (kv) => history.push(text(kv)));
     await client.put("watch/a").value("1");
     await client.put("watch/b").value("2");
     await client.delete().prefix("watch/");

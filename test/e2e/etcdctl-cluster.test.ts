@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { etcdctlVersion } from "./lib/etcdctl.ts";
+import { Etcdctl, etcdctlVersion } from "./lib/etcdctl.ts";
 import { type Shell, TwinClusters } from "./lib/etcdctl-twin.ts";
 import { sleep } from "./lib/until.ts";
 
@@ -46,6 +46,7 @@ function withoutUse(stdout: string): string {
 async function members(shell: Shell): Promise<void> {
   const sinceReady = performance.now() - ready;
   await sleep(Math.max(0, ETCD_HEALTH_MS - sinceReady));
+  const extra = `http://127.0.0.1:1${shell.prefix[0]}`; // of this run: etcd remembers for good whom it has removed
   const listed = await shell.run(["member", "list"], { unordered: true });
   const taken = /started, node-1, (http:[^,]+)/.exec(listed.stdout)?.[1] ?? "";
   await shell.run(["member", "list", "-w", "fields"], { unordered: true });
@@ -61,7 +62,7 @@ async function members(shell: Shell): Promise<void> {
   await shell.run(["member", "update", "dead", "--peer-urls=http://127.0.0.1:1"], { code: 1 });
   await shell.run(["member", "update", "dead"], { code: 128 });
 
-  const added = await shell.run(["member", "add", "extra", "--peer-urls=http://127.0.0.1:1", "--learner"], {
+  const added = await shell.run(["member", "add", "extra", `--peer-urls=${extra}1`, "--learner"], {
     read: (stdout) => stdout.replace(/(?<=ETCD_INITIAL_CLUSTER=").*(?=")/, (all) => all.split(",").sort().join(",")),
   });
   const id = /Member +([0-9a-f]+) added/.exec(added.stdout)?.[1] ?? "";
@@ -71,11 +72,11 @@ async function members(shell: Shell): Promise<void> {
     code: 1,
     shown: "member add again --peer-urls=TAKEN",
   });
-  await shell.run(["member", "add", "second", "--peer-urls=http://127.0.0.1:2", "--learner"], {
+  await shell.run(["member", "add", "second", `--peer-urls=${extra}2`, "--learner"], {
     differs: "more than one learner",
   });
-  if (shell.make === "althing") await removeUnstarted(shell, "127.0.0.1:2");
-  await shell.run(["member", "update", id, "--peer-urls=http://127.0.0.1:3"], { shown: "member update ID" });
+  if (shell.make === "althing") await removeUnstarted(shell, `${extra}2`);
+  await shell.run(["member", "update", id, `--peer-urls=${extra}3`], { shown: "member update ID" });
   await shell.run(["member", "list"], { unordered: true, differs: "a learner that was updated" });
   await shell.run(["member", "remove", id], { shown: "member remove ID" });
   await shell.run(["member", "remove", id], { code: 1, shown: "member remove ID" });
@@ -153,4 +154,23 @@ describe(`etcdctl ${etcdctlVersion()} on Althing as on etcd`, () => {
       });
     });
   }
+
+  it("moves the leader where it is told to, and says so", async () => {
+    const told = await Promise.all(
+      [clusters.etcd, clusters.althing].map(async (cluster) => {
+        const leader = await cluster.ready();
+        const target = cluster.nodes.find((node) => node !== leader);
+        const [from, to] = await Promise.all([leader.status(2_000), target?.status(2_000)]);
+        const id = to?.memberId.toString(16) ?? "";
+        const elsewhere = await new Etcdctl(target?.endpoint ?? "").run(["move-leader", id]);
+        expect(elsewhere).toMatchObject({ code: 128, stderr: expect.stringContaining("no leader endpoint given") });
+        const moved = await new Etcdctl(cluster.endpoints.join(",")).run(["move-leader", id]);
+        expect(await cluster.ready()).toBe(target);
+        return moved.stdout
+          .replace(`from ${from?.memberId.toString(16)} `, "from the leader ")
+          .replace(` to ${id}`, " to the target");
+      }),
+    );
+    expect(told).toEqual(Array.from({ length: 2 }, () => "Leadership transferred from the leader to the target\n"));
+  });
 });

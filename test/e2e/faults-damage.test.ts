@@ -104,15 +104,7 @@ describe("rot on one node of three", () => {
 });
 
 describe("the tail of one of two holders rots while the third node lags", () => {
-  it.each<[name: string, damage: (dataFolder: string) => void]>([
-    [
-      "bits flipped",
-      (folder) => {
-        for (const record of findRecords(folder).slice(-3)) flipRecord(record, "body");
-      },
-    ],
-    ["file cut short", (folder) => cutIn(recordWith(folder, "value-of-000002-"))],
-  ])("%s: the two that are left wait for the other holder, instead of agreeing on less", async (_, damage) => {
+  it("the two that are left wait for the other holder, instead of agreeing on less", async () => {
     await using cluster = await Cluster.start(althingSpec(), { ports: await freePorts(6) });
     const leader = await cluster.ready();
     const [lagging, holder] = cluster.nodes.filter((node) => node !== leader);
@@ -126,11 +118,11 @@ describe("the tail of one of two holders rots while the third node lags", () => 
     await Promise.all([leader.process.kill(), holder.process.kill()]);
     kv.close();
 
-    damage(dataOf(holder));
+    for (const record of findRecords(dataOf(holder)).slice(-3)) flipRecord(record, "body");
     holder.process.start();
     lagging.process.start();
     const poor = new KvClient(lagging.endpoint, { timeoutMs: 1_000 });
-    const end = performance.now() + 4_000; // several elections
+    const end = performance.now() + 3_000; // some elections
     while (performance.now() < end) {
       expect((await poor.put("tail/between", "1")).type).not.toBe("done");
       const read = await poor.get(acknowledged.at(-1)?.key ?? "");

@@ -17,7 +17,7 @@ import { sleep, until } from "./lib/until.ts";
 const ELECTION_MAX_MS = 1_000;
 /** On a machine that does other things too. */
 const SLACK_MS = 4_000;
-const PAUSES = isLong ? 10 : 2;
+const PAUSES = isLong ? 10 : 1;
 
 /** Nodes on hosts of their own. A proxy on a link would not do: a node's address is one for all, whoever dials it. */
 class Rig {
@@ -111,10 +111,11 @@ describeWithNeeds("a leader that is cut off", [namespaces], () => {
     old.close();
   });
 
-  it.each<[name: string, canSpeak: boolean]>([
+  const oneWay: readonly (readonly [name: string, canSpeak: boolean])[] = [
     ["speaks and does not hear: it steps down", true],
-    ["hears and is not heard: the others elect another", false],
-  ])("%s; writes go on, no read is stale", async (_, canSpeak) => {
+    ...(isLong ? ([["hears and is not heard: the others elect another", false]] as const) : []),
+  ];
+  it.each(oneWay)("%s; writes go on, no read is stale", async (_, canSpeak) => {
     await using rig = await Rig.open();
     const { leader, others } = await rig.leaderAndOthers();
     const old = new KvClient(leader.endpoint, { timeoutMs: 1_500 });
@@ -147,7 +148,7 @@ describeWithNeeds("a leader that is cut off", [namespaces], () => {
     rig.hosts.cut(leader.plan.id, cut.plan.id);
     const kv = new KvClient(linked.endpoint, { timeoutMs: 1_000 });
     const gaps: number[] = [];
-    const end = performance.now() + 3_000;
+    const end = performance.now() + (isLong ? 10_000 : 2_000);
     for (let last = performance.now(), serial = 0; performance.now() < end; serial++) {
       if ((await kv.put("r", String(serial))).type === "done") {
         gaps.push(performance.now() - last);
@@ -155,7 +156,7 @@ describeWithNeeds("a leader that is cut off", [namespaces], () => {
       }
       await sleep(10);
     }
-    expect(gaps.length).toBeGreaterThan(30);
+    expect(gaps.length).toBeGreaterThan(20);
     expect(Math.max(...gaps)).toBeLessThan(ELECTION_MAX_MS * 2 + SLACK_MS);
     // At most one change, to the node that both can reach.
     expect((await termOf(linked)) - before).toBeLessThanOrEqual(1n);

@@ -48,7 +48,7 @@ function entries(from: { index: number; chain: number }, terms: readonly number[
 }
 
 function vote(t: number): LogRecord {
-  const body = new Uint8Array([0]);
+  const body = new Uint8Array([0, 0]);
   return { kind: RecordKind.vote, index: logIndex(0), term: term(t), chain: 0, body, bodyCrc: crc32(body) };
 }
 

@@ -15,6 +15,9 @@
  * R6. A configuration counts from append; the next change waits until the last one is committed.
  * R7. A node that lost acknowledged entries neither votes nor stands until a leader has given them back.
  * R8. Entries are handed out for applying only when they are committed and durable here.
+ * R9. A founder that holds nothing and has never voted may be one whose disk was wiped, and may have held anything: until a
+ *     leader has sent it entries it votes only for a candidate that holds nothing either. A new cluster's first election
+ *     is among such; and once a log has entries, a majority has voted for the leader that wrote them.
  */
 import { assert } from "../../base/assert.ts";
 import { ByteReader, ByteWriter, BytesError } from "../../base/bytes.ts";
@@ -122,6 +125,8 @@ export class Raft implements ConsensusCore {
   #nowMs: number;
   #stalled = false;
   #damagedUpTo: LogIndex | undefined;
+  /** R9. */
+  #isBlank: boolean;
   #announcedConfiguration: LogIndex;
   /** The voters of the configuration in force, so that they are not gathered anew for every answer. */
   #votersOf: { readonly configuration: Configuration; readonly voters: JointVoters } | undefined;
@@ -144,7 +149,9 @@ export class Raft implements ConsensusCore {
     this.#commit = recovered.start.index;
     this.#emitted = recovered.start.index;
     this.#announcedConfiguration = recovered.start.index;
+    this.#isBlank = recovered.start.index === 0 && isVoter(recovered.start.configuration, options.id);
     this.#recover(recovered);
+    if (this.#log.lastIndex > 0) this.#isBlank = false;
     this.#durability = new Durability(this.#log.lastIndex);
     // With leases on, a restarted node must not vote while the leader that it may have promised to could still serve reads.
     this.#leaderHeardMs = options.leaseMs > 0 ? nowMs : Number.NEGATIVE_INFINITY;
@@ -454,6 +461,7 @@ export class Raft implements ConsensusCore {
         !leaderAlive &&
         !promised &&
         this.#damagedUpTo === undefined &&
+        this.#mayJudge(request) &&
         this.#upToDate(request);
       const asked = request.term;
       this.#afterDurable.push({
@@ -474,9 +482,11 @@ export class Raft implements ConsensusCore {
       (this.#votedFor === undefined || this.#votedFor === from) &&
       this.#state.type === "follower" &&
       this.#damagedUpTo === undefined && // R7
+      this.#mayJudge(request) &&
       this.#upToDate(request);
     if (granted && this.#votedFor === undefined) {
       this.#votedFor = from;
+      this.#isBlank = false;
       this.#persistVote();
     }
     if (granted && this.#state.type === "follower") this.#state.deadlineMs = this.#nowMs + this.#drawTimeoutMs();
@@ -485,6 +495,11 @@ export class Raft implements ConsensusCore {
       to: from,
       message: { type: "vote-response", term: this.#term, pre: false, granted, asked },
     });
+  }
+
+  /** R9. */
+  #mayJudge(request: VoteRequest): boolean {
+    return !this.#isBlank || request.lastIndex === 0;
   }
 
   /** Paper 5.4.1: the candidate's log is at least as new as ours. */
@@ -532,6 +547,7 @@ export class Raft implements ConsensusCore {
   #stand(why: string, transfer: boolean): void {
     this.#setTerm(term(this.#term + 1));
     this.#votedFor = this.#id;
+    this.#isBlank = false;
     this.#persistVote();
     // Our own vote counts when it is durable, like everybody's (R1); see #durable.
     this.#enter({ type: "candidate", votes: new Map(), deadlineMs: this.#nowMs + this.#drawTimeoutMs() }, why);
@@ -602,7 +618,10 @@ export class Raft implements ConsensusCore {
   }
 
   #persistVote(): void {
-    const body = new ByteWriter(8).varint(this.#votedFor ?? 0).finish();
+    const body = new ByteWriter(16)
+      .varint(this.#votedFor ?? 0)
+      .u8(this.#isBlank ? 1 : 0)
+      .finish();
     this.#records.push({
       kind: RecordKind.vote,
       index: logIndex(0),
@@ -695,6 +714,7 @@ export class Raft implements ConsensusCore {
       this.#durability.truncate(entry.index);
     }
     this.#log.push(entry);
+    this.#isBlank = false;
     this.#records.push(entry);
     if (entry.kind === RecordKind.configuration) this.#configurationAppended();
   }
@@ -947,6 +967,7 @@ export class Raft implements ConsensusCore {
       return;
     }
     this.#log.reset(start);
+    this.#isBlank = false;
     this.#durability.reset(start.index);
     this.#commit = start.index;
     this.#emitted = start.index;
@@ -1185,8 +1206,10 @@ export class Raft implements ConsensusCore {
     for (const record of recovered.records) {
       if (record.kind === RecordKind.vote) {
         this.#term = record.term;
-        const voted = new ByteReader(record.body).varint();
+        const body = new ByteReader(record.body);
+        const voted = body.varint();
         this.#votedFor = voted === 0 ? undefined : nodeId(voted);
+        if (body.u8() === 0) this.#isBlank = false;
       } else if (record.kind === RecordKind.start) {
         entries = []; // what came before belongs to a log that a snapshot replaced
       } else {

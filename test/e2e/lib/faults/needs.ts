@@ -26,8 +26,13 @@ export const namespaces: Need = {
   isMet: () => NetNamespaces.available(),
 };
 
-/** The long variants, which take minutes: `ALTHING_LONG=1`. */
+/** The long variants are wanted, which take minutes: `ALTHING_LONG=1`. */
 export const isLong: boolean = process.env["ALTHING_LONG"] === "1";
+
+/** Defines tests that only the long run has; elsewhere they are not registered. */
+export function whenLong(define: () => void): void {
+  if (isLong) define();
+}
 
 /** `describe`, if every need is met; else a line on stderr and nothing. */
 export function describeWithNeeds(name: string, needs: readonly Need[], define: () => void): void {
