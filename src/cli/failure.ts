@@ -4,6 +4,7 @@
  */
 import { AlthingError, type ErrorCode } from "../base/errors.ts";
 import type { ExitName } from "./exit-codes.ts";
+import { hint } from "./invocation.ts";
 
 export class CliFailure extends Error {
   readonly exit: ExitName;
@@ -26,7 +27,7 @@ export class CliFailure extends Error {
 
   /** The failure on one line, as a person reads it. */
   get line(): string {
-    const message = this.message.replaceAll("\n", " ");
+    const message = this.message.replaceAll("\n", " ").replace(/\.$/, "");
     return this.next === undefined ? message : `${message}. Next: ${this.next}`;
   }
 }
@@ -57,20 +58,20 @@ const exitOfCode: Readonly<Record<ErrorCode, ExitName>> = {
   UNREACHABLE: "unreachable",
 };
 
-const nextOfCode: Partial<Readonly<Record<ErrorCode, string>>> = {
-  GROUP_NO_LEADER: "althing status",
+const nextOfCode = (): Partial<Readonly<Record<ErrorCode, string>>> => ({
+  GROUP_NO_LEADER: hint("status"),
   DATA_LOCKED: "stop the process that holds it, or choose another --dir",
   DATA_NEWER: "run the newer version of althing that wrote it",
   DATA_FOREIGN: "check --id and --dir: each node has a folder of its own",
   DISK_FULL: "free some space and start again",
-};
+});
 
 export function toFailure(error: unknown): CliFailure {
   if (error instanceof CliFailure) return error;
   if (error instanceof AlthingError) {
     return new CliFailure(exitOfCode[error.code], error.message, {
       code: error.code,
-      next: nextOfCode[error.code],
+      next: nextOfCode()[error.code],
       cause: error,
     });
   }

@@ -14,6 +14,7 @@ import {
 } from "./context.ts";
 import { exitCodes, exitCodesHelp } from "./exit-codes.ts";
 import { CliFailure } from "./failure.ts";
+import { hint } from "./invocation.ts";
 import { duration, hexId, wholeNumber } from "./parse.ts";
 import { VERSION } from "./version.ts";
 import type { DemoOptions } from "./commands/demo.ts";
@@ -33,7 +34,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   endWithReader();
   const program = createProgram();
   try {
-    await program.parseAsync(commonFlagsLast(argv), { from: "user" });
+    await program.parseAsync(helpAsFlag(program, commonFlagsLast(argv)), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return; // --help, --version
@@ -53,6 +54,25 @@ export function commonFlagsLast(argv: readonly string[]): string[] {
   return rest;
 }
 
+/**
+ * `althing help kv get` means `althing kv get --help`. Words that name no command stay as they are, without the flag, so that
+ * they are refused like any unknown command.
+ */
+export function helpAsFlag(program: Command, argv: readonly string[]): string[] {
+  const [first, ...words] = argv;
+  if (first !== "help") return [...argv];
+  const path: string[] = [];
+  let command = program;
+  for (const word of words) {
+    if (word.startsWith("-") || command.commands.length === 0) break;
+    path.push(word);
+    const found = command.commands.find((candidate) => candidate.name() === word);
+    if (found === undefined) return path;
+    command = found;
+  }
+  return [...path, "--help"];
+}
+
 /** Commander's message on one line, with the help of the command that was meant as the next step. */
 function usageFailure(program: Command, argv: readonly string[], error: CommanderError): CliFailure {
   let command = program;
@@ -63,8 +83,14 @@ function usageFailure(program: Command, argv: readonly string[], error: Commande
   const names: string[] = [];
   for (let at: Command | null = command; at !== null; at = at.parent) names.unshift(at.name());
   const path = names.join(" ");
-  const why = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-  return new CliFailure("usage", `Cannot run ${path}: ${why}`, { next: `${path} --help`, code: "USAGE" });
+  const why = error.message
+    .replace(/^error: /, "")
+    .replaceAll("\n", " ")
+    .replace(/\.$/, "");
+  return new CliFailure("usage", `Cannot run ${path}: ${why}`, {
+    next: hint([...names.slice(1), "--help"].join(" ")),
+    code: "USAGE",
+  });
 }
 
 type Run = (context: CommandContext) => Promise<CommandResult>;
@@ -74,10 +100,10 @@ export function createProgram(): Command {
     .description("A fault-tolerant cluster in one package: Raft, and etcd's data model on top of it.")
     .version(VERSION, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
-    .helpCommand(false)
+    .helpCommand("help [command...]", "print the help of a command") // `helpAsFlag` runs it
     .exitOverride()
     .configureOutput({ outputError: () => undefined }) // `main` reports errors, on one line
-    .addHelpText("after", `\n${exitCodesHelp()}\n\nStart here: althing dev`);
+    .addHelpText("after", `\n${exitCodesHelp()}\n\nStart here: ${hint("dev")}`);
 
   program.commandsGroup("Run a cluster:");
   defineDev(program);
@@ -136,6 +162,7 @@ function defineNode(program: Command): void {
     .option("--config <file>", "a .json, .ts or .js file; flags and ALTHING_* variables go before it")
     .option("--id <number>", "the node's id, never used by another", wholeNumber(1))
     .option("--name <name>", "the node's name (default: node-ID)")
+    .option("--cluster <name>", "the cluster's name; nodes of another one are refused (default: althing)")
     .option("--dir <folder>", "the node's data folder")
     .option("--listen <address>", "public address, host:port (default: 127.0.0.1:7400)")
     .option("--peer-listen <address>", "address for other nodes (default: the public port + 1)")
@@ -201,6 +228,7 @@ function defineMember(program: Command): void {
     .argument("<name>", "the new node's name")
     .requiredOption("--peer <address>", "host:port of the new node's peer port")
     .option("--learner", "add it without a vote; promote it later")
+    .option("--cluster <name>", "the cluster's name, for the command that is printed (default: althing)")
     .action((name: string, options: MemberAddOptions) =>
       oneShot(options, async (context) => (await import("./commands/member.ts")).add(context, name, options)),
     );

@@ -100,7 +100,10 @@ export class KvService {
 
   async deleteRange(request: DeleteRangeRequest, options?: CallOptions): Promise<DeleteRangeResponse> {
     refuse(checkDeleteRange(request));
-    const result = await this.#access.propose(command(CommandTag.deleteRange, DeleteRangeRequest, request), options);
+    const result = await this.#access.propose(command(CommandTag.deleteRange, DeleteRangeRequest, request), {
+      ...options,
+      urgent: true,
+    });
     const { revision, deleted, prevKvs } = resultOf(result, "delete-range");
     return { header: this.#access.header(revision), deleted, prevKvs };
   }
@@ -133,7 +136,10 @@ export class KvService {
 
   /** With `physical`, answers when this node has nothing left to remove. */
   async compact(request: CompactionRequest, options?: CallOptions): Promise<CompactionResponse> {
-    const result = await this.#access.propose(command(CommandTag.compact, CompactionRequest, request), options);
+    const result = await this.#access.propose(command(CommandTag.compact, CompactionRequest, request), {
+      ...options,
+      urgent: true,
+    });
     const { revision } = resultOf(result, "compact");
     if (request.physical && this.#access.store.mvcc.compactionPending) {
       await new Promise<void>((resolve) => {

@@ -68,7 +68,7 @@ export class LeaseService {
 
   async revoke(request: LeaseRevokeRequest, options?: CallOptions): Promise<LeaseRevokeResponse> {
     const bytes = command(CommandTag.leaseRevoke, LeaseRevokeRequest, request);
-    const { revision } = resultOf(await this.#access.propose(bytes, options), "lease-revoke");
+    const { revision } = resultOf(await this.#access.propose(bytes, { ...options, urgent: true }), "lease-revoke");
     return { header: this.#access.header(revision) };
   }
 

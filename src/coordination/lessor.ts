@@ -244,10 +244,11 @@ export class Lessor implements LeaseListener {
     const { handle, observer } = this.#options;
     const { id } = deadline;
     observer.observe({ type: "lease-expired", lease: id.toString(16), term: state.term });
-    handle.submit(command(CommandTag.leaseExpire, LeaseExpire, { id, term: state.term }), (outcome) => {
+    const done = (outcome: Outcome<StoreResult>): void => {
       if (this.#state !== state || state.deadlines.get(id) !== deadline) return; // applied, or no longer ours to end
       this.#retry(state, deadline, outcome);
-    });
+    };
+    handle.submit(command(CommandTag.leaseExpire, LeaseExpire, { id, term: state.term }), done, { urgent: true });
   }
 
   /** The revocation did not go through, as far as is known: once more, as long as this leadership lasts. */

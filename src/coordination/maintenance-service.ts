@@ -93,7 +93,10 @@ export class MaintenanceService {
       return { header: undefined, alarms };
     }
     const bytes = command(CommandTag.alarm, AlarmRequest, request);
-    return { header: undefined, alarms: resultOf(await this.#access.propose(bytes, options), "alarm").alarms };
+    return {
+      header: undefined,
+      alarms: resultOf(await this.#access.propose(bytes, { ...options, urgent: true }), "alarm").alarms,
+    };
   }
 
   /** Nothing to do: the engine reuses its free pages. */

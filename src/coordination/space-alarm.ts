@@ -5,6 +5,7 @@
  */
 import type { Timer } from "../ports/clock.ts";
 import type { Access } from "./access.ts";
+import type { EtcdError } from "./etcd-error.ts";
 import { CommandTag, command } from "./command.ts";
 import { AlarmAction, AlarmRequest, AlarmType } from "./messages.ts";
 
@@ -52,11 +53,12 @@ export class SpaceAlarm {
   #propose(memberId: bigint, action: number): void {
     this.#busy = true;
     const bytes = command(CommandTag.alarm, AlarmRequest, { action, memberId, alarm: AlarmType.NOSPACE });
-    this.#access.submit(bytes, (error, _result) => {
+    const done = (error: EtcdError | undefined): void => {
       this.#busy = false; // a failure is tried again with the next look
       if (error !== undefined) return;
       const type = action === AlarmAction.ACTIVATE ? "space-alarm-raised" : "space-alarm-cleared";
       this.#access.observer.observe({ type, level: "warn", member: Number(memberId) });
-    });
+    };
+    this.#access.submit(bytes, (error, _result) => done(error), { urgent: true });
   }
 }

@@ -27,6 +27,7 @@ import {
   type Configuration,
   decodeConfiguration,
   EMPTY_CONFIGURATION,
+  encodeConfiguration,
   incomingVoters,
   isJoint,
   type Member,
@@ -49,7 +50,15 @@ import { decodeParts } from "./batch.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import type { PeerFrame } from "./frames.ts";
 import type { CallOptions, GroupHandle, GroupStatus } from "./handle.ts";
-import { decodeControl, encodeChange, encodeTransfer, refusal, tendMembers } from "./membership.ts";
+import {
+  decodeControl,
+  encodeChange,
+  encodeTransfer,
+  isUnbound,
+  refusal,
+  type Stranger,
+  tendMembers,
+} from "./membership.ts";
 import type { Outcome, ReadLevel } from "./outcome.ts";
 import type { PeerAddress, Peers } from "./peers.ts";
 import { Proposer } from "./proposer.ts";
@@ -74,6 +83,8 @@ export interface GroupOptions<Result, Query, Answer> {
   readonly peers: Peers;
   /** The members of a new cluster; undefined: this node waits to be added. Ignored once there is any state. */
   readonly bootstrap: Configuration | undefined;
+  /** What the member list should say of this node; told to the leader when it says something else. */
+  readonly self: { readonly name: string; readonly clientUrls: readonly string[] };
   readonly priority: number;
   readonly limits: Limits;
   readonly timings: Timings;
@@ -83,13 +94,14 @@ export interface GroupOptions<Result, Query, Answer> {
 }
 
 const HOUSEKEEPING_MS = 100;
+const PUBLISH_RETRY_MS = 2_000;
 const APPLY_BUDGET_MS = 20;
 const ENTRY_BYTES_MAX = 4 * 1024 * 1024;
 const CHECKPOINT_IDLE_MS = 30_000;
 const FULL_RETRY_MS = 1_000;
 const SNAPSHOT_RETRY_MS = 250;
 
-const refusedReasons = ["not-leader", "overloaded", "disk-full"] as const;
+const refusedReasons = ["not-leader", "overloaded"] as const;
 type ForwardRefusal = (typeof refusedReasons)[number];
 
 interface WaitingPart {
@@ -113,7 +125,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     NodeId,
     { readonly sender: SnapshotSender; readonly start: LogIndex; ended: Promise<void> }
   >();
-  readonly #strangers = new Map<NodeId, Incarnation>();
+  readonly #strangers = new Map<NodeId, Stranger>();
   readonly #listeners = new Set<() => void>();
   readonly #timers = new Set<Timer>();
   #answer: ((question: Uint8Array, from: NodeId) => Promise<Uint8Array>) | undefined;
@@ -136,7 +148,6 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   #readsAfterInstall: (() => void)[] = [];
   #sessionReads: { readonly number: number; readonly reader: Reader }[] = [];
   #stalled = false;
-  #leaderFullUntilMs = 0;
   #installing = false;
   #checkpointing: Promise<void> | undefined;
   #checkpointed: LogIndex;
@@ -145,6 +156,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   #checkpointAfterMs = 0;
   #snapshotIds = 1;
   #closed = false;
+  #publishAtMs = 0;
   /** The log was repaired up to here, but damaged records are still on the disk and would be found again at a restart. */
   #cleanUpTo: LogIndex | undefined;
   #bound: Configuration | undefined;
@@ -269,10 +281,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
       frame: (from, frame, isStranger) => this.#frame(from, frame, isStranger),
       connected: (peer) => this.#peerConnected(peer),
       lost: (peer) => this.#peerLost(peer),
-      stranger: (peer, met) => {
-        this.#strangers.set(peer, met);
-        this.#turn();
-      },
+      stranger: (peer, met) => this.#noteStranger(peer, met),
     });
     for (const { kind, body } of this.#options.records) {
       if (kind === RecordKind.configuration) this.#remember(decodeConfiguration(body));
@@ -341,7 +350,8 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   submit(command: Uint8Array, done: (outcome: Outcome<Result>) => void, options: CallOptions = {}): void {
     const nowMs = this.#ports.clock.monotonicMs();
     const deadlineMs = nowMs + (options.timeoutMs ?? this.#options.timings.callTimeoutMs);
-    const full = nowMs < this.#leaderFullUntilMs || (this.isLeader && !this.#options.wal.hasRoom);
+    // Only here: what other nodes forward goes on until the alarm that the layer above raises stops it everywhere.
+    const full = options.urgent !== true && this.isLeader && !this.#options.wal.hasRoom;
     const reason = full ? "disk-full" : this.#proposer.submit(command, done, { ...options, deadlineMs });
     if (reason === undefined) {
       this.#turn();
@@ -356,12 +366,12 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     const { leader } = this;
     if (leader === undefined) return false;
     if (leader !== this.nodeId) return this.#sendTo(leader, { type: "forward", part });
-    if (!this.#options.wal.hasRoom) return false;
     this.#parts.push({ from: undefined, part });
     return true;
   }
 
   #proposeParts(): void {
+    if (isUnbound(this.#bound ?? EMPTY_CONFIGURATION)) return; // M2: they wait for the entry that binds the voters
     while (this.#parts.length > 0) {
       const taken: WaitingPart[] = [];
       let bytes = 0;
@@ -392,15 +402,13 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     else if (!isReadable(part)) {
       // In the log it would stop every replica, again and again.
       this.#ports.observer.observe({ type: "part-unreadable", level: "warn", group: this.#options.group, from });
-    } else if (!this.#options.wal.hasRoom) this.#refuseParts([{ from, part }], "disk-full");
-    else {
+    } else {
       this.#parts.push({ from, part });
       this.#turn();
     }
   }
 
-  #forwardRefused(reason: ForwardRefusal | undefined): void {
-    if (reason === "disk-full") this.#leaderFullUntilMs = this.#ports.clock.monotonicMs() + 1_000;
+  #forwardRefused(): void {
     // Sent again by housekeeping or by the next change of leader: at once would be a storm.
     this.#proposer.resend();
   }
@@ -496,8 +504,8 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     options: CallOptions = {},
   ): Promise<void> {
     await this.#control(options, { repeatable: false }, () => {
-      const { configuration, configurationIndex } = this.#core.status();
-      return encodeChange(configurationIndex, change(configuration.members));
+      const { configuration } = this.#core.status();
+      return encodeChange(this.#checksum(configuration), change(configuration.members));
     });
   }
 
@@ -559,6 +567,10 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     return this.#asks.ask(to, question, options);
   }
 
+  #checksum(configuration: Configuration): number {
+    return this.#ports.kernels.crc32(encodeConfiguration(configuration));
+  }
+
   async #work(from: NodeId, question: Uint8Array, control: boolean): Promise<Uint8Array> {
     if (!control) {
       if (this.#answer === undefined)
@@ -567,7 +579,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     }
     const wish = decodeControl(question);
     if (wish.type === "transfer") return this.#workTransfer(nodeId(wish.to));
-    if (wish.base !== this.#core.status().configurationIndex) {
+    if (wish.base !== this.#checksum(this.#core.status().configuration)) {
       throw new AlthingError("NOT_LEADER", "Cannot change the members: they have changed meanwhile");
     }
     return this.#workChange(wish.members);
@@ -750,6 +762,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
       if (this.#proposer.isStuck(nowMs, patienceMs)) this.#proposer.resend();
       this.#reads.retry(nowMs - patienceMs);
       this.#tend();
+      this.#publish(nowMs);
       this.#keepCheckpoints(nowMs);
       if (this.#proposer.wants || this.#reads.wants) this.#turn();
       this.#expireSessionReads(nowMs);
@@ -757,6 +770,12 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
   }
 
   #watchDisk(): void {
+    if (!this.#flushing) {
+      // An error beside the batches (the next segment, a folder) is told by the next flush only, and an idle node has none.
+      this.#options.wal.flush().catch((error: unknown) => {
+        if (!this.#closed) this.#options.fatal(error); // H3
+      });
+    }
     const stalled = this.#options.wal.oldestOpenMs() > this.#options.timings.diskStallMs;
     if (stalled === this.#stalled) return;
     this.#stalled = stalled;
@@ -833,6 +852,9 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     if (ready === this.#readyLeader) return;
     this.#readyLeader = ready || (this.#readyLeader && this.isLeader); // once ready, until the leadership ends
     if (ready || !this.isLeader) this.#changed();
+    if (ready && isUnbound(this.#bound ?? EMPTY_CONFIGURATION)) {
+      this.#ports.clock.afterTurn(() => void (this.#closed || this.#tend()));
+    }
   }
 
   #ownTermApplied(): boolean {
@@ -1010,8 +1032,15 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     return this.#options.peers.send(to, this.#options.group, frame);
   }
 
+  /** Fresh evidence only: what was true of an earlier configuration may have been settled by another leader. */
+  #noteStranger(peer: NodeId, met: Incarnation | undefined): void {
+    const insteadOf = this.#known.get(peer)?.incarnation ?? 0;
+    if (met !== undefined && met !== insteadOf) this.#strangers.set(peer, { met, insteadOf });
+  }
+
   #frame(from: NodeId, frame: PeerFrame, isStranger: boolean): void {
     if (this.#closed) return;
+    if (isStranger) this.#noteStranger(from, this.#options.peers.incarnationOf(from));
     switch (frame.type) {
       case "consensus":
         this.#step({ type: "message", from, frame: frame.frame, isStranger });
@@ -1020,7 +1049,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
         this.#forwarded(from, frame.part);
         return;
       case "forward-refused":
-        this.#forwardRefused(refusedReasons[frame.reason]);
+        this.#forwardRefused();
         return;
       case "read":
         if (this.isLeader) this.#askCore(from, frame.context);
@@ -1114,6 +1143,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     }
     this.#options.peers.setPeers(wanted);
     this.#changed();
+    if (this.#parts.length > 0) this.#turn();
   }
 
   /** A joint configuration names the voters that it leaves by id only; where they are, earlier ones have told. */
@@ -1133,6 +1163,20 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     }
     this.#changed();
     this.#turn();
+  }
+
+  /** A node that was added by its address only, or has moved, tells its name and where clients find it. */
+  #publish(nowMs: number): void {
+    if (nowMs < this.#publishAtMs || this.leader === undefined) return;
+    const { nodeId: id } = this;
+    const { name, clientUrls } = this.#options.self;
+    const mine = this.members.find((m) => m.id === id);
+    if (mine === undefined || mine.incarnation !== this.#options.incarnation) return; // not yet this folder's to tell
+    if (mine.name === name && sameTexts(mine.clientUrls, clientUrls)) return;
+    this.#publishAtMs = nowMs + PUBLISH_RETRY_MS;
+    const change = (members: readonly Member[]): readonly Member[] =>
+      members.map((m) => (m.id === id ? { ...m, name, clientUrls } : m));
+    this.changeMembers(change, { timeoutMs: PUBLISH_RETRY_MS }).catch(() => undefined); // tried again
   }
 
   #tend(): void {
@@ -1191,6 +1235,10 @@ function isReadable(part: Uint8Array): boolean {
     if (error instanceof BytesError) return false;
     throw error;
   }
+}
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, i) => text === b[i]);
 }
 
 function closedError(): AlthingError {

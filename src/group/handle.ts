@@ -12,6 +12,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Default: the group's `callTimeoutMs`. */
   readonly timeoutMs?: number;
+  /** For writes that free space or tell of its lack: taken below the reserve of the disk too. */
+  readonly urgent?: boolean;
 }
 
 export interface GroupHandle<Result, Query, Answer> {

@@ -79,6 +79,12 @@ export class Foundation {
       ports.observer.observe({ type: "log-lost", level: "warn", node: config.id });
     }
     const isFounder = !(identity.joined && isEmpty);
+    if (!isFounder && config.initialMembers?.length === 1) {
+      throw new AlthingError(
+        "GROUP_DAMAGED",
+        "Cannot open the node: it was a member, its log (the folder wal) is gone, and there is no other copy; restore from a backup",
+      );
+    }
     const peers = new Peers(ports, {
       clusterId: clusterId(config.cluster),
       nodeId: nodeId(config.id),
@@ -87,6 +93,11 @@ export class Foundation {
     scope.own(peers);
     await peers.listen(config.peerListen);
     return new Foundation(ports, config, { identity, peers, wal, recovery, isFounder, scope: scope.move() });
+  }
+
+  /** The log was lost: whatever state is left is thrown away, and the group gives it back (F1 of `data-folder.ts`). */
+  get hasLostLog(): boolean {
+    return !this.#isFounder;
   }
 
   get identity(): Identity {
@@ -104,6 +115,8 @@ export class Foundation {
   ): Promise<Group<Result, Query, Answer>> {
     const { config } = this;
     const damage = this.#recovery.damage;
+    // What a checkpoint holds is older than what the lost log had acknowledged: the node begins again from its peers.
+    if (!this.#isFounder) await this.ports.disk.remove(`${options.folder}/checkpoint`);
     const opened = await Group.open(this.ports, {
       group,
       folder: options.folder,
@@ -116,6 +129,7 @@ export class Foundation {
       damage: damage.filter((d) => d.record === undefined || d.record.group === group),
       peers: this.peers,
       bootstrap: this.#bootstrap(),
+      self: { name: config.name, clientUrls: config.clientUrls },
       priority: config.priority,
       limits: config.limits,
       timings: config.timings,

@@ -134,6 +134,7 @@ async function openMeta(
     let engine: Engine | undefined;
     try {
       await ports.disk.makeFolder(META_FOLDER);
+      if (foundation.hasLostLog && tries === 1) await engines.discard(ENGINE_FOLDER);
       engine = await engines.open(ENGINE_FOLDER);
       const store = new Store({ engine, kernels: ports.kernels, clock: ports.clock });
       const group = await foundation.openGroup(META_GROUP, { folder: META_FOLDER, machine: store });

@@ -413,7 +413,12 @@ class FuzzRun {
 
   #damageBlocks(): boolean {
     const cluster = this.#cluster;
-    const sound = (id: NodeId): boolean => cluster.machines.has(id) && !cluster.core(id).status().damaged;
+    // A founder that holds nothing votes for nobody who does (R9 of the core): beside a damaged one, that is one too many.
+    const sound = (id: NodeId): boolean => {
+      if (!cluster.machines.has(id)) return false;
+      const { damaged, last } = cluster.core(id).status();
+      return !damaged && last > 0;
+    };
     return cluster.ids.some((id) => {
       const { configuration } = cluster.core(id).status();
       return !hasQuorum({ incoming: incomingVoters(configuration), outgoing: configuration.outgoing }, sound);

@@ -101,7 +101,7 @@ async function underAttack(
       goodClient(cluster.endpoints.find((one) => one !== target.endpoint) ?? "", `good/${name}/there-`, ATTACK_MS),
     ]);
     expect([...here.failed, ...elsewhere.failed]).toEqual([]);
-    expect(here.acknowledged.length).toBeGreaterThan(50);
+    expect(here.acknowledged.length).toBeGreaterThan(20);
     expect(percentile(here.tookMs, 0.99)).toBeLessThan(P99_MAX_MS);
     expect(percentile(elsewhere.tookMs, 0.99)).toBeLessThan(P99_MAX_MS);
     expect(rssMax).toBeLessThan(RSS_MAX);

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type CliResult, startCli } from "../../src/cli/testing/run-cli.ts";
 import { althingSpec } from "./lib/althing-spec.ts";
 import { Cluster, type ClusterNode } from "./lib/cluster.ts";
-import { expectEqualDigests, expectHolds, expectWhole, writeMany } from "./lib/faults/verify.ts";
+import { expectHolds, expectWhole, writeMany } from "./lib/faults/verify.ts";
 import { cutIn, findRecords, flipBit, flipRecord, offsetsOf, recordWith, tearAfter } from "./lib/faults/wal-bytes.ts";
 import { freePorts } from "./lib/free-ports.ts";
 import { KvClient } from "./lib/kv-client.ts";

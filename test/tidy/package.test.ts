@@ -15,7 +15,7 @@ describe("package.json", () => {
 
   it("names commands that start with the line that makes them executable", () => {
     for (const target of Object.values(packageJson().bin)) {
-      expect(readFileSync(join(root, target), "utf8")).toMatch(/^#!\/usr\/bin\/env node\n/);
+      expect(readFileSync(join(root, target), "utf8")).toMatch(/^#!\/usr\/bin\/env (?:-S )?node(?: --[a-z0-9=-]+)*\n/);
     }
   });
 

@@ -4,9 +4,11 @@ import { election, lease } from "../etcd/api.ts";
 import { keepLease, untilLost } from "../etcd/keep-lease.ts";
 import { jsonBytes, showBytesOf } from "../etcd/text.ts";
 import type { ExitName } from "../exit-codes.ts";
-import { CliFailure, toFailure } from "../failure.ts";
+import { CliFailure } from "../failure.ts";
+import { callTrouble } from "../grpc/call-failure.ts";
 import type { GrpcClient } from "../grpc/client.ts";
 import { GrpcError, grpcStatus } from "../grpc/status.ts";
+import { hint, shellWord } from "../invocation.ts";
 import { pause, untilAborted } from "../pause.ts";
 
 export interface ElectOptions extends ClientOptions {
@@ -32,7 +34,7 @@ export async function elect(
   }
   if (value === undefined) {
     throw new CliFailure("usage", "Cannot stand for an election without a value to proclaim", {
-      next: `althing kv elect ${name} VALUE, or --listen`,
+      next: `${hint(`kv elect ${shellWord(name)} VALUE`)}, or --listen`,
     });
   }
   return await stand(context, client, name, value, options);
@@ -75,7 +77,7 @@ async function stand(
   } finally {
     holding.abort();
     await client.unary(lease.revoke, { id: granted.id }).catch((error: unknown) => {
-      output.note(`The office ends by itself within ${options.ttl} s: ${toFailure(error).message}`);
+      output.note(`The office ends by itself within ${options.ttl} s: ${callTrouble(error)}`);
     });
   }
 }

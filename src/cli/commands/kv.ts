@@ -90,7 +90,8 @@ export async function get(
   }
   if (options.keysOnly === true) for (const found of answer.kvs) output.line(showBytesOf(found.key));
   else output.table(keyValueColumns, answer.kvs.map(keyValueRow));
-  if (answer.more) output.note(`${answer.kvs.length} of ${answer.count} keys; --limit asks for more`);
+  if (answer.more && options.limit === undefined)
+    output.note(`${answer.kvs.length} of ${answer.count} keys; --limit asks for more`);
   return "success";
 }
 

@@ -10,7 +10,8 @@ import type { ClientOptions, CommandContext, CommandResult } from "../context.ts
 import { lease, lock as lockMethods } from "../etcd/api.ts";
 import { keepLease, untilLost } from "../etcd/keep-lease.ts";
 import { showBytesOf } from "../etcd/text.ts";
-import { CliFailure, toFailure } from "../failure.ts";
+import { CliFailure } from "../failure.ts";
+import { callTrouble } from "../grpc/call-failure.ts";
 import { untilAborted } from "../pause.ts";
 
 export interface LockOptions extends ClientOptions {
@@ -48,7 +49,7 @@ export async function lock(
     holding.abort();
     // The key goes with its lease. The command's own signal may have aborted already, so this call has none.
     await client.unary(lease.revoke, { id: granted.id }).catch((error: unknown) => {
-      output.note(`The lock ends by itself within ${options.ttl} s: ${toFailure(error).message}`);
+      output.note(`The lock ends by itself within ${options.ttl} s: ${callTrouble(error)}`);
     });
   }
 }

@@ -22,6 +22,7 @@ export interface NodeFlags extends GlobalOptions {
   readonly config?: string;
   readonly id?: number;
   readonly name?: string;
+  readonly cluster?: string;
   readonly dir?: string;
   readonly listen?: string;
   readonly peerListen?: string;

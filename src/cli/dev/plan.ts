@@ -4,6 +4,7 @@
  */
 import path from "node:path";
 import { CliFailure } from "../failure.ts";
+import { hint, shellWord } from "../invocation.ts";
 import type { Profile, ProfileNode } from "../profile.ts";
 
 export const HOST = "127.0.0.1";
@@ -35,7 +36,7 @@ export function planCluster(options: PlanOptions, existing: Profile | undefined)
   if (existing !== undefined && existing.nodes.length !== count) {
     const held = existing.nodes.length;
     throw new CliFailure("conflict", `Cannot start ${count} nodes: ${folder} holds a cluster of ${held}`, {
-      next: `althing dev --nodes ${held}, or another --dir`,
+      next: `${hint(`dev --dir ${shellWord(folder)}`)} (--nodes ${held} is what it has), or another --dir`,
     });
   }
   const consensus = options.consensus ?? existing?.consensus ?? DEFAULTS.consensus;
@@ -44,7 +45,7 @@ export function planCluster(options: PlanOptions, existing: Profile | undefined)
       "conflict",
       `Cannot start with ${consensus}: ${folder} holds a cluster of ${existing.consensus}`,
       {
-        next: `althing dev --consensus ${existing.consensus}, or another --dir`,
+        next: `${hint(`dev --dir ${shellWord(folder)} --consensus ${existing.consensus}`)}, or another --dir`,
       },
     );
   }

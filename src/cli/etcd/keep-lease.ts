@@ -2,7 +2,7 @@
  * Keeping a lease alive from a client: a renewal every third of its time to live. Each renewal is a call of its own, one
  * message there and one back, so that it has a deadline and moves to another node when one is paused or gone.
  */
-import { toFailure } from "../failure.ts";
+import { callTrouble } from "../grpc/call-failure.ts";
 import type { GrpcClient } from "../grpc/client.ts";
 import { GrpcError, grpcStatus } from "../grpc/status.ts";
 import { pause } from "../pause.ts";
@@ -44,7 +44,7 @@ export async function untilLost(renewals: AsyncGenerator<number>, signal: AbortS
     for await (const seconds of renewals) if (seconds <= 0) return "the lease expired";
     return undefined;
   } catch (error) {
-    return signal.aborted ? undefined : toFailure(error).message;
+    return signal.aborted ? undefined : callTrouble(error);
   }
 }
 

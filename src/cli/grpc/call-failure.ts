@@ -1,7 +1,13 @@
 /** What a failed call means to the person at the terminal: which exit code, and what to do next. */
 import type { ExitName } from "../exit-codes.ts";
 import { CliFailure, toFailure } from "../failure.ts";
+import { hint } from "../invocation.ts";
 import { GrpcError, grpcStatus, grpcStatusName } from "./status.ts";
+
+/** Why a call failed, in a few words and without the place: for sentences that name the place themselves. */
+export function callTrouble(error: unknown): string {
+  return error instanceof GrpcError ? error.message : toFailure(error).message;
+}
 
 export function callFailure(error: unknown, endpoints: readonly string[]): CliFailure {
   if (!(error instanceof GrpcError)) return toFailure(error);
@@ -10,7 +16,7 @@ export function callFailure(error: unknown, endpoints: readonly string[]): CliFa
   if (error.progress === "not-sent") {
     return new CliFailure("unreachable", `Cannot reach ${where}: ${error.message}`, {
       code,
-      next: "althing dev starts a local cluster; --endpoints HOST:PORT names another",
+      next: `${hint("dev")} starts a local cluster; --endpoints HOST:PORT names another`,
       cause: error,
     });
   }
@@ -20,7 +26,7 @@ export function callFailure(error: unknown, endpoints: readonly string[]): CliFa
       `Cannot finish in time at ${error.endpoint}: ${error.message}; a write may still happen`,
       {
         code,
-        next: "althing status; --timeout 30s waits longer",
+        next: `${hint("status")}; --timeout 30s waits longer`,
         cause: error,
       },
     );
@@ -46,7 +52,7 @@ export function callFailure(error: unknown, endpoints: readonly string[]): CliFa
   }
   return new CliFailure(exitOfStatus(error), `Cannot do this at ${error.endpoint}: ${error.message}`, {
     code,
-    next: error.message.includes("no leader") ? "althing status" : undefined,
+    next: error.message.includes("no leader") ? hint("status") : undefined,
     cause: error,
   });
 }

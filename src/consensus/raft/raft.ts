@@ -1139,6 +1139,7 @@ export class Raft implements ConsensusCore {
     for (const member of configuration.members) {
       const p = state.progress.get(member.id);
       if (member.role === "voter" || !member.promote || p === undefined || p.state === "snapshot") continue;
+      if (member.incarnation === 0) continue; // which data folder it is must stand in the log before it votes
       const round = p.catchUp;
       if (round === undefined) {
         p.catchUp = { target: this.#log.lastIndex, startedMs: this.#nowMs };
@@ -1209,7 +1210,7 @@ export class Raft implements ConsensusCore {
         const body = new ByteReader(record.body);
         const voted = body.varint();
         this.#votedFor = voted === 0 ? undefined : nodeId(voted);
-        if (body.u8() === 0) this.#isBlank = false;
+        if (body.remaining === 0 || body.u8() === 0) this.#isBlank = false;
       } else if (record.kind === RecordKind.start) {
         entries = []; // what came before belongs to a log that a snapshot replaced
       } else {
