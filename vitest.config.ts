@@ -4,6 +4,9 @@
  */
 import { defineConfig } from "vitest/config";
 
+/** The tests of the test rig itself, against etcd: with ALTHING_LONG=1, as the long fault runs. */
+const rig = process.env["ALTHING_LONG"] === "1" ? [] : ["test/e2e/rig-*.test.ts"];
+
 const shared = { environment: "node", exclude: ["**/node_modules/**", "dist/**"], hookTimeout: 60_000 };
 
 export default defineConfig({
@@ -32,6 +35,7 @@ export default defineConfig({
           ...shared,
           name: "e2e",
           include: ["test/e2e/**/*.test.ts", "examples/**/*.test.ts"],
+          exclude: [...shared.exclude, ...rig],
           testTimeout: 120_000,
           fileParallelism: false,
         },

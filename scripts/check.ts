@@ -31,7 +31,7 @@ function planSteps(reports: string): readonly Step[] {
     tool("build", ["tsc", "-b", "--pretty", "false"], 120 * seconds),
     tool("lint", ["oxlint"], 120 * seconds),
     tool("format", ["biome", "format", "."], 60 * seconds),
-    tests(reports, "e2e", ["build"], 240 * seconds),
+    tests(reports, "e2e", ["build"], 480 * seconds),
     tests(reports, "sim", [], 240 * seconds),
     tests(reports, "unit", [], 180 * seconds),
     tests(reports, "scenario", [], 120 * seconds),

@@ -2,7 +2,7 @@
  * What all groups of a node share: the data folder, the write-ahead log, the connections to other nodes.
  * The same code runs on Node.js and in the simulator: everything of the world comes in through `ports`.
  */
-import { AlthingError } from "../base/errors.ts";
+import { AlthingError, hasCode } from "../base/errors.ts";
 import { Deferred } from "../base/deferred.ts";
 import { type GroupId, type NodeId, nodeId } from "../base/ids.ts";
 import { Scope } from "../base/scope.ts";
@@ -13,11 +13,13 @@ import { recoverRaft } from "../consensus/raft/raft.ts";
 import { Group } from "../group/group.ts";
 import { Peers } from "../group/peers.ts";
 import type { StateMachine } from "../group/state-machine.ts";
+import { sleep } from "../ports/clock.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { WalRecovery } from "../storage/wal/contract.ts";
 import { Wal } from "../storage/wal/wal.ts";
 import { type Identity, markJoined, openDataFolder, renewIncarnation } from "./data-folder.ts";
 
+const FULL_RETRY_MS = 1_000;
 const cores: Readonly<Record<NodeConfig["consensus"], CoreFactory>> = { raft: recoverRaft };
 
 export class Foundation {
@@ -34,6 +36,7 @@ export class Foundation {
   readonly #isFounder: boolean;
   #identity: Identity;
   #marking: Promise<void> | undefined;
+  #closing = false;
 
   private constructor(
     ports: Ports,
@@ -146,12 +149,20 @@ export class Foundation {
 
   #markJoined(): void {
     if (this.#identity.joined || this.#marking !== undefined) return;
-    this.#marking = markJoined(this.ports.disk, this.#identity).then(
-      (identity) => {
-        this.#identity = identity;
-      },
-      (error: unknown) => this.fail(error),
-    );
+    this.#marking = this.#keepMarking().catch((error: unknown) => this.fail(error));
+  }
+
+  /** A full disk passes; the mark only guards against a later loss. */
+  async #keepMarking(): Promise<void> {
+    while (!this.#closing) {
+      try {
+        this.#identity = await markJoined(this.ports.disk, this.#identity);
+        return;
+      } catch (error) {
+        if (!hasCode(error, "DISK_FULL")) throw error;
+      }
+      await sleep(this.ports.clock, FULL_RETRY_MS);
+    }
   }
 
   /** The node cannot go on. */
@@ -167,6 +178,7 @@ export class Foundation {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     await this.#marking;
     await this.#scope.close();
   }

@@ -15,7 +15,7 @@ const ELECTION_MS = 500;
 
 test("a leader that sends and cannot hear steps down within two election timeouts (one-way cut)", async () => {
   let hits = 0;
-  for (const seed of [1, 2, 3]) {
+  for (const seed of [1, 2]) {
     const faults = onEach(3, 4_000, (node, atMs) => ({
       type: "partition",
       atMs,
@@ -32,7 +32,7 @@ test("a leader that sends and cannot hear steps down within two election timeout
       expect(run.acknowledgedBetween(atMs + 4 * ELECTION_MS, atMs + 3_000)).toBeGreaterThan(0);
     }
   }
-  expect(hits).toBeGreaterThanOrEqual(3);
+  expect(hits).toBeGreaterThanOrEqual(2);
 });
 
 test("a follower that hears and cannot send does not disturb the leader (one-way cut)", async () => {
@@ -57,7 +57,7 @@ test("a follower that hears and cannot send does not disturb the leader (one-way
 
 test("a leader that was paused serves no stale read when it resumes", async () => {
   let hits = 0;
-  for (const seed of [1, 2, 3]) {
+  for (const seed of [1, 2]) {
     const faults = onEach(3, 4_000, (node, atMs) => ({ type: "pause", atMs, node, forMs: 3_000 }));
     const run = await runGroup(seed, { durationMs: 13_000, faults, clients: 6, patienceMs: 300 });
     for (const { node, atMs } of run.hitsOnLeader("pause")) {
@@ -68,7 +68,7 @@ test("a leader that was paused serves no stale read when it resumes", async () =
       expect(run.acknowledgedBetween(atMs + 4 * ELECTION_MS, resumedMs)).toBeGreaterThan(0);
     }
   }
-  expect(hits).toBeGreaterThanOrEqual(3);
+  expect(hits).toBeGreaterThanOrEqual(2);
 });
 
 describe("lease reads, switched on", () => {
@@ -99,7 +99,7 @@ describe("lease reads, switched on", () => {
     expect(quick).toBeGreaterThan(5);
   });
 
-  test.each([11, 12, 13, 14, 15])("they are never stale: pauses, cuts, transfers, restarts, seed %i", async (seed) => {
+  test.each([11, 12, 13])("they are never stale: pauses, cuts, transfers, restarts, seed %i", async (seed) => {
     const operator = async (c: SimClient<GroupNode>): Promise<void> => {
       while (!c.stopping) {
         await c.sleep(c.random.between(200, 1_500));
@@ -124,7 +124,7 @@ describe("lease reads, switched on", () => {
 
 test("a full disk refuses writes and stops nobody; with space again all is well", async () => {
   let full = 0;
-  for (const seed of [1, 2, 3]) {
+  for (const seed of [1, 2]) {
     const faults = onEach(3, 4_000, (node, atMs) => ({ type: "full-disk", atMs, node, freeBytes: 0, forMs: 3_000 }));
     const run = await runGroup(seed, { durationMs: 13_000, faults, pauseMs: 5, paddingBytes: 100 });
     expect(run.count("node-failed")).toBe(0);
@@ -139,7 +139,7 @@ test("a full disk refuses writes and stops nobody; with space again all is well"
 
 test("a leader whose disk stalls gives its place away, and comes back as a follower", async () => {
   let hits = 0;
-  for (const seed of [1, 2, 3]) {
+  for (const seed of [1, 2]) {
     const faults = onEach(3, 4_000, (node, atMs) => ({ type: "stalled-disk", atMs, node, forMs: 3_000 }));
     const run = await runGroup(seed, { durationMs: 13_000, faults, clients: 6, patienceMs: 300 });
     expect(run.count("booted")).toBe(3);
@@ -150,7 +150,7 @@ test("a leader whose disk stalls gives its place away, and comes back as a follo
       expect(run.acknowledgedBetween(atMs + 4 * ELECTION_MS, atMs + 3_000)).toBeGreaterThan(0);
     }
   }
-  expect(hits).toBeGreaterThanOrEqual(3);
+  expect(hits).toBeGreaterThanOrEqual(2);
 });
 
 test.each([

@@ -10,14 +10,23 @@ import { type ClusterEvent, DevCluster } from "../dev/cluster.ts";
 import { holdFolder } from "../dev/folder-lock.ts";
 import { actionOfKey, actionOfLine, type DevAction, KEYS_HELP } from "../dev/keys.ts";
 import type { NodeCommand } from "../dev/node-process.ts";
-import { type ClusterPlan, endpointOf, folderOf, HOST, nodeFlags, planCluster, profileOf } from "../dev/plan.ts";
+import {
+  type ClusterPlan,
+  dirFlag,
+  endpointOf,
+  folderOf,
+  HOST,
+  nodeFlags,
+  planCluster,
+  profileOf,
+} from "../dev/plan.ts";
 import { portHolder, portTrouble } from "../dev/port-check.ts";
 import type { ExitName } from "../exit-codes.ts";
 import { CliFailure, toFailure } from "../failure.ts";
-import { invocation, mainFile } from "../invocation.ts";
+import { hint, hintFolder, mainFile } from "../invocation.ts";
 import type { Output } from "../output.ts";
 import { showDuration } from "../parse.ts";
-import { type ProfileNode, readProfile, writeProfile } from "../profile.ts";
+import { findProfile, type ProfileNode, readProfile, writeProfile } from "../profile.ts";
 import { nodeV8Flags } from "../v8-flags.ts";
 
 export interface DevOptions extends GlobalOptions {
@@ -51,7 +60,7 @@ export async function runDev(
     );
     await demandFreePorts(plan, existing !== undefined);
     await writeProfile(folder, profileOf(plan));
-    const narrator = new Narrator(output, plan, existing !== undefined);
+    const narrator = new Narrator(output, plan, existing !== undefined, await endpointsFlag(plan));
     const cluster = new DevCluster({
       plan,
       command: commandFor(plan),
@@ -181,10 +190,18 @@ async function demandFreePorts(plan: ClusterPlan, hasData: boolean): Promise<voi
       const other = port + 1_000 <= 65_000 ? port + 1_000 - (port % 100) : 17_400;
       throw new CliFailure("conflict", `Cannot listen on ${HOST}:${port}: ${who} holds the port`, {
         code: "ADDRESS_IN_USE",
-        next: `${invocation()} dev --port ${other}${hasData ? " --dir ANOTHER, or stop it" : ""}`,
+        next: hint(`dev --port ${other}${hasData ? " --dir ANOTHER, or stop it" : dirFlag(plan.folder)}`),
       });
     }
   }
+}
+
+/** The profile of the folder must stand already. */
+async function endpointsFlag(plan: ClusterPlan): Promise<string> {
+  const { endpoints } = profileOf(plan);
+  const found = await findProfile(hintFolder()).catch(() => undefined); // a broken one is no reason not to start here
+  if (found?.endpoints.join() === endpoints.join()) return "";
+  return ` --endpoints ${plan.nodes.map((node) => `${HOST}:${node.port}`).join(",")}`;
 }
 
 /** Says what happens: on stderr for people, on stdout as JSON lines for programs once the cluster is ready. */
@@ -192,15 +209,18 @@ class Narrator {
   readonly #output: Output;
   readonly #plan: ClusterPlan;
   readonly #hadData: boolean;
+  /** What a command needs to find this cluster, with a space before it; empty when it does so by itself. */
+  readonly #endpointsFlag: string;
   readonly #startedAt = performance.now();
   #ready = false;
   /** When the cluster lost its leader, to say how long it went without one. */
   #leaderlessSince: number | undefined;
 
-  constructor(output: Output, plan: ClusterPlan, hadData: boolean) {
+  constructor(output: Output, plan: ClusterPlan, hadData: boolean, endpointsFlag: string) {
     this.#output = output;
     this.#plan = plan;
     this.#hadData = hadData;
+    this.#endpointsFlag = endpointsFlag;
   }
 
   starting(): void {
@@ -270,7 +290,7 @@ class Narrator {
     this.#output.note(
       style.strong(`Ready in ${showDuration(performance.now() - this.#startedAt)}. Try, in another terminal:`),
     );
-    row("althing", `${invocation()} kv put greeting hello`);
+    row("althing", hint(`kv put greeting hello${this.#endpointsFlag}`));
     row("etcdctl", `etcdctl --endpoints=${endpoints.join(",")} get greeting`);
     row("curl", `curl -s http://${first}/v3/kv/range -d '{"key":"${Buffer.from("greeting").toString("base64")}"}'`);
     row("etcd3", `new Etcd3({ hosts: [${endpoints.map((endpoint) => `"http://${endpoint}"`).join(", ")}] })`);

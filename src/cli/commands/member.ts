@@ -1,13 +1,17 @@
 /** `althing member list | add | promote | remove | update`. */
+import { nodeDefaults } from "../../config/node-config.ts";
+import { formatAddress, isLoopback, parseAddress } from "../../doors/address.ts";
 import type { ClientOptions, CommandContext } from "../context.ts";
 import { cluster } from "../etcd/api.ts";
 import { memberColumns, memberJson, memberRow, peerUrl } from "../etcd/members.ts";
 import type { ExitName } from "../exit-codes.ts";
+import { hint, shellWord } from "../invocation.ts";
 import { showId } from "../parse.ts";
 
 export interface MemberAddOptions extends ClientOptions {
   readonly peer: string;
   readonly learner?: boolean;
+  readonly cluster?: string;
 }
 
 export interface MemberUpdateOptions extends ClientOptions {
@@ -34,14 +38,45 @@ export async function add(context: CommandContext, name: string, options: Member
   const id = answer.member?.id ?? 0n;
   output.record({ member: answer.member === undefined ? undefined : memberJson(answer.member) });
   output.line(showId(id));
-  const others = answer.members
-    .filter((member) => member.id !== id)
-    .map((member) => `${member.id}=${member.peerUrls[0]?.replace(/^https?:\/\//, "") ?? ""}`);
-  const all = [...others, `${id}=${options.peer.replace(/^https?:\/\//, "")}`].join(",");
-  output.note(
-    `Start it now: althing node --join --id ${id} --name ${name} --peer-listen ${options.peer} --initial-cluster ${all}`,
-  );
+  const named = options.cluster ?? context.env["ALTHING_CLUSTER"];
+  const known = await clusterName(answer.header?.clusterId, named);
+  output.note(`Start it now: ${hint(joinCommand({ id, name, peer, cluster: known }))}`);
+  if (known === undefined) output.note("CLUSTER is the name that the other nodes have; it is not the one given");
   return "success";
+}
+
+/**
+ * The flags by which a member that was just added starts. Its public port is the one below its peer port, as everywhere
+ * else; an address that other machines reach needs the consent that the rest of the cluster was started with.
+ */
+export function joinCommand(member: {
+  readonly id: bigint;
+  readonly name: string;
+  /** URL of the peer port. */
+  readonly peer: string;
+  /** Undefined: the reader has to fill it in. */
+  readonly cluster: string | undefined;
+}): string {
+  const id = BigInt.asUintN(64, member.id).toString(); // decimal, as --id wants it
+  const peer = member.peer.replace(/^https?:\/\//, "");
+  const { host, port } = parseAddress(peer);
+  const listen = formatAddress({ host, port: port > 1 ? port - 1 : port + 1 });
+  return [
+    "node --join",
+    `--id ${id}`,
+    `--name ${shellWord(member.name)}`,
+    `--cluster ${member.cluster === undefined ? "CLUSTER" : shellWord(member.cluster)}`,
+    `--dir .althing/node-${id}`,
+    `--listen ${shellWord(listen)}`,
+    `--peer-listen ${shellWord(peer)}`,
+    ...(isLoopback(host) ? [] : ["--insecure"]),
+  ].join(" ");
+}
+
+/** The name of the cluster that answered. The protocol carries only its hash, so the likely ones are tried. */
+async function clusterName(id: bigint | undefined, named: string | undefined): Promise<string | undefined> {
+  const { clusterId } = await import("../../node/foundation.ts"); // late: it loads the whole node
+  return [named, nodeDefaults.cluster].find((name) => name !== undefined && BigInt(clusterId(name)) === id);
 }
 
 export async function promote(context: CommandContext, id: bigint, options: ClientOptions): Promise<ExitName> {

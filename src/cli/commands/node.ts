@@ -17,6 +17,7 @@ import type { CommandContext, GlobalOptions } from "../context.ts";
 import type { NodeEvent } from "../dev/node-events.ts";
 import type { ExitName } from "../exit-codes.ts";
 import { type CliFailure, toFailure } from "../failure.ts";
+import { VERSION } from "../version.ts";
 
 export interface NodeFlags extends GlobalOptions {
   readonly config?: string;
@@ -69,6 +70,7 @@ export async function settingsOf(
         : { initialCluster: parseInitialCluster(initialCluster, "--initial-cluster") }),
     },
     "the flags",
+    (key) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
   );
   const file = fileFlag ?? env["ALTHING_CONFIG"];
   const fromEnvironment = configFromEnvironment(env);
@@ -87,21 +89,23 @@ async function serve(
   exitWithParent: boolean,
   tell: (event: NodeEvent) => void,
 ): Promise<ExitName> {
-  // On a terminal a person reads along; elsewhere the log says the same, as JSON.
-  const say = (text: string): void => {
-    if (process.stderr.isTTY) context.output.note(text);
-  };
+  const isTerminal = process.stderr.isTTY;
   const stop = new StopSignals(exitWithParent);
   const watchdog = startWatchdog();
   try {
     const { openServer } = await import("../server.ts"); // it loads the whole node, so only now that the configuration is right
-    const server = await openServer(settings, {
+    const { server, log } = await openServer(settings, {
       onLeader: (leader, term) => tell({ event: "leader-changed", leader, term }),
     });
     try {
       const { address, peerAddress } = server;
       tell({ event: "ready", id: settings.node.id, pid: process.pid, address, peerAddress });
-      say(`Node ${settings.node.id} serves on ${address}, peers on ${peerAddress}, data in ${settings.dir}`);
+      // On a terminal a person reads along; elsewhere the log says the same, as JSON.
+      if (isTerminal)
+        context.output.note(
+          `Node ${settings.node.id} of althing ${VERSION} serves on ${address}, peers on ${peerAddress}, data in ${settings.dir}`,
+        );
+      else log.observe({ type: "ready", level: "info", version: VERSION, address, peerAddress, dir: settings.dir });
       await notifySystemd("READY=1");
       const ending = await Promise.race([
         stop.requested.then(() => undefined),
@@ -112,7 +116,8 @@ async function serve(
         throw ending.error;
       }
       tell({ event: "draining" });
-      say("Draining; once more stops at once");
+      if (isTerminal) context.output.note("Draining; once more stops at once");
+      else log.observe({ type: "draining", level: "info" });
       await notifySystemd("STOPPING=1");
     } finally {
       await server.close();

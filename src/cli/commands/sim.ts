@@ -7,7 +7,7 @@ import { runSimulation, type SimulationResult } from "../../sim/simulate.ts";
 import { SimulationFailure } from "../../sim/trace.ts";
 import type { CommandContext, GlobalOptions } from "../context.ts";
 import type { ExitName } from "../exit-codes.ts";
-import { invocation } from "../invocation.ts";
+import { hint } from "../invocation.ts";
 import { showDuration } from "../parse.ts";
 import { type KvRun, kvRun } from "../simulation/kv-scenario.ts";
 
@@ -32,7 +32,7 @@ export async function sim(context: CommandContext, options: SimOptions): Promise
     const tookMs = performance.now() - start;
     if (outcome.type === "failed") {
       failed.push(seed);
-      const replay = `${invocation()} sim --seed ${seed}${replayOptions(options)}`;
+      const replay = hint(`sim --seed ${seed}${replayOptions(options)}`);
       output.record({
         seed,
         ok: false,

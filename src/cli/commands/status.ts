@@ -6,9 +6,10 @@ import type { Member, StatusResponse } from "../../coordination/messages.ts";
 import type { ClientOptions, CommandContext } from "../context.ts";
 import { cluster, maintenance } from "../etcd/api.ts";
 import type { ExitName } from "../exit-codes.ts";
-import { CliFailure, toFailure } from "../failure.ts";
+import { CliFailure } from "../failure.ts";
+import { callTrouble } from "../grpc/call-failure.ts";
 import { GrpcClient } from "../grpc/client.ts";
-import { invocation } from "../invocation.ts";
+import { hint, shellWord } from "../invocation.ts";
 import { showBytes, showId } from "../parse.ts";
 import type { Cell, Column } from "../table.ts";
 
@@ -29,7 +30,7 @@ export async function status(context: CommandContext, options: ClientOptions): P
   const members = await membersOf(client, context.signal);
   const timeoutMs = Math.min(options.timeout ?? PER_MEMBER_MS, PER_MEMBER_MS);
   const reports = await Promise.all(members.map((member) => ask(member, timeoutMs, context.signal)));
-  const advice = judge(reports);
+  const advice = judge(reports, options.endpoints);
   const applied = Math.max(0, ...reports.map((report) => report.status?.raftIndex ?? 0));
   output.record({
     healthy: advice.length === 0,
@@ -59,7 +60,7 @@ async function ask(member: Member, timeoutMs: number, signal: AbortSignal): Prom
     const status = await client.unary(maintenance.status, {}, { signal });
     return { member, status, trouble: undefined };
   } catch (error) {
-    return { member, status: undefined, trouble: toFailure(error).message };
+    return { member, status: undefined, trouble: callTrouble(error) };
   } finally {
     client.close();
   }
@@ -70,8 +71,10 @@ export interface Advice {
   readonly next: string;
 }
 
-/** What is wrong, in the order in which it should be looked at. */
-export function judge(reports: readonly MemberReport[]): readonly Advice[] {
+/** What is wrong, in the order in which it should be looked at; `endpoints` as the flag named them, for the commands. */
+export function judge(reports: readonly MemberReport[], endpoints?: string): readonly Advice[] {
+  const command = (words: string): string =>
+    hint(endpoints === undefined ? words : `${words} --endpoints ${shellWord(endpoints)}`);
   const advice: Advice[] = [];
   const answered = reports.flatMap((report) =>
     report.status === undefined ? [] : [{ ...report, status: report.status }],
@@ -79,23 +82,31 @@ export function judge(reports: readonly MemberReport[]): readonly Advice[] {
   const voters = reports.filter((report) => !report.member.isLearner);
   const votersUp = voters.filter((report) => report.status !== undefined).length;
   const majority = Math.floor(voters.length / 2) + 1;
+  const leaderless = !answered.some(({ status }) => status.leader !== 0n);
   if (votersUp < majority) {
     advice.push({
       problem: `${votersUp} of ${voters.length} voters answer, ${majority} are needed: nothing can be written`,
       next: "start the nodes that do not answer",
     });
-  } else if (!answered.some(({ status }) => status.leader !== 0n)) {
-    advice.push({ problem: "no member leads", next: `${invocation()} status, again in a second` });
+  } else if (leaderless) {
+    advice.push({ problem: "no member leads", next: `${command("status")}, again in a second` });
   }
   for (const { member, status, trouble } of reports) {
     const name = member.name === "" ? showId(member.id) : member.name;
     if (status === undefined)
       advice.push({
         problem: `${name} does not answer: ${trouble ?? ""}`,
-        next: `start it, or ${invocation()} member remove ${showId(member.id)}`,
+        next: `start it, or ${command(`member remove ${showId(member.id)}`)}`,
       });
-    for (const error of status?.errors ?? [])
-      advice.push({ problem: `${name} reports ${error}`, next: "free disk space on that node" });
+    for (const error of status?.errors ?? []) {
+      const text = error.trim(); // etcd ends an alarm in a space
+      const kind = memberErrorKind(text);
+      if (kind === "no-leader" && leaderless) continue; // said once, for all of them
+      advice.push({
+        problem: `${name} reports ${text}`,
+        next: nextOfMemberError(kind, command(`member remove ${showId(member.id)}`)),
+      });
+    }
   }
   const applied = Math.max(0, ...answered.map(({ status }) => status.raftIndex));
   for (const { member, status } of answered) {
@@ -103,10 +114,33 @@ export function judge(reports: readonly MemberReport[]): readonly Advice[] {
     if (lag > LAG_MAX)
       advice.push({
         problem: `${member.name} is ${lag} entries behind`,
-        next: `${invocation()} doctor on its machine`,
+        next: `${hint("doctor")} on its machine`,
       });
   }
   return advice;
+}
+
+type MemberErrorKind = "no-leader" | "no-space" | "corrupt" | "other";
+
+/** The kinds of text in `errors` of etcd's StatusResponse: a sentence, or `memberID:N alarm:NAME`. */
+function memberErrorKind(text: string): MemberErrorKind {
+  if (text.includes("no leader")) return "no-leader";
+  if (/alarm:\s*NOSPACE/.test(text)) return "no-space";
+  if (/alarm:\s*CORRUPT/.test(text)) return "corrupt";
+  return "other";
+}
+
+function nextOfMemberError(kind: MemberErrorKind, remove: string): string {
+  switch (kind) {
+    case "no-leader":
+      return "check that it and the leader reach each other's peer ports";
+    case "no-space":
+      return "free disk space on that node";
+    case "corrupt":
+      return `${remove}, then add it again with an empty data folder`;
+    case "other":
+      return "read the log of that node";
+  }
 }
 
 const columns: readonly Column[] = [

@@ -75,7 +75,11 @@ export function defineConfig(config: NodeConfigFile): NodeConfigFile {
 }
 
 const whole = (least: number): v.GenericSchema<unknown, number> =>
-  v.pipe(v.number(), v.safeInteger(), v.minValue(least));
+  v.pipe(
+    v.number("must be a whole number"),
+    v.safeInteger("must be a whole number"),
+    v.minValue(least, `must be a whole number from ${least}`),
+  );
 const address = v.pipe(
   v.string(),
   v.check((text) => splitAddress(text) !== undefined, "must be host:port, for example 127.0.0.1:7400"),
@@ -123,8 +127,15 @@ const fileEntries = {
 
 const schema: v.GenericSchema<unknown, NodeConfigFile> = v.strictObject(fileEntries);
 
-/** Parses what a file or the environment holds. `source` is named in the error. */
-export function parseNodeConfig(content: unknown, source: string): NodeConfigFile {
+/**
+ * Parses what a file, the environment or the flags hold. `source` is named in the error, and `nameOf` gives the name under
+ * which the person wrote a key, where that name says already where it stands.
+ */
+export function parseNodeConfig(
+  content: unknown,
+  source: string,
+  nameOf: (key: string) => string | undefined = () => undefined,
+): NodeConfigFile {
   // A list would be taken for an object with inherited keys, `join` among them.
   if (Array.isArray(content)) throw invalid(`${source}: the content: a list is no configuration`);
   const parsed = v.safeParse(schema, content);
@@ -137,8 +148,12 @@ export function parseNodeConfig(content: unknown, source: string): NodeConfigFil
     const near = suggest(key, knownKeys(at));
     throw invalid(`${source}: unknown key ${at}${near === undefined ? "" : ` (did you mean ${near}?)`}`);
   }
-  const why = issue.message.charAt(0).toLowerCase() + issue.message.slice(1);
-  throw invalid(`${source}: ${at === "" ? "the content" : at}: ${why}`);
+  const [key = "", ...below] = at.split(".");
+  const written = nameOf(key);
+  const place = written === undefined ? `${source}: ${at === "" ? "the content" : at}` : [written, ...below].join(".");
+  // A key that a strict object demands and does not find.
+  if (issue.type === "strict_object" && issue.received === "undefined") throw invalid(`${place} is missing`);
+  throw invalid(`${place}: ${issue.message.charAt(0).toLowerCase()}${issue.message.slice(1)}`);
 }
 
 function knownKeys(at: string): readonly string[] {
@@ -192,7 +207,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const variables: Readonly<
   Record<string, { readonly key: keyof NodeConfigFile; readonly read: (text: string) => unknown }>
 > = {
-  ALTHING_ID: { key: "id", read: Number },
+  ALTHING_ID: { key: "id", read: readNumber },
   ALTHING_NAME: { key: "name", read: String },
   ALTHING_CLUSTER: { key: "cluster", read: String },
   ALTHING_DIR: { key: "dir", read: String },
@@ -231,7 +246,15 @@ export function configFromEnvironment(env: Environment): {
       if (near !== undefined && editDistance(name, near) <= 2) mistyped.push({ name, near });
     }
   }
-  return { config: parseNodeConfig(content, "the environment (ALTHING_*)"), mistyped };
+  return { config: parseNodeConfig(content, "the environment (ALTHING_*)", variableOf), mistyped };
+}
+
+function variableOf(key: string): string | undefined {
+  return Object.entries(variables).find(([, variable]) => variable.key === key)?.[0];
+}
+
+function readNumber(text: string): unknown {
+  return /^-?\d+$/.test(text) ? Number(text) : text; // the schema names what is wrong
 }
 
 function readFlag(text: string): unknown {

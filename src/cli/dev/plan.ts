@@ -4,8 +4,8 @@
  */
 import path from "node:path";
 import { CliFailure } from "../failure.ts";
-import { hint, shellWord } from "../invocation.ts";
-import type { Profile, ProfileNode } from "../profile.ts";
+import { hint, hintFolder, shellWord } from "../invocation.ts";
+import { DEFAULT_FOLDER, type Profile, type ProfileNode } from "../profile.ts";
 
 export const HOST = "127.0.0.1";
 export const NODES_MAX = 9;
@@ -36,7 +36,7 @@ export function planCluster(options: PlanOptions, existing: Profile | undefined)
   if (existing !== undefined && existing.nodes.length !== count) {
     const held = existing.nodes.length;
     throw new CliFailure("conflict", `Cannot start ${count} nodes: ${folder} holds a cluster of ${held}`, {
-      next: `${hint(`dev --dir ${shellWord(folder)}`)} (--nodes ${held} is what it has), or another --dir`,
+      next: `${hint(`dev${dirFlag(folder)} --nodes ${held}`)}, or another --dir`,
     });
   }
   const consensus = options.consensus ?? existing?.consensus ?? DEFAULTS.consensus;
@@ -45,7 +45,7 @@ export function planCluster(options: PlanOptions, existing: Profile | undefined)
       "conflict",
       `Cannot start with ${consensus}: ${folder} holds a cluster of ${existing.consensus}`,
       {
-        next: `${hint(`dev --dir ${shellWord(folder)} --consensus ${existing.consensus}`)}, or another --dir`,
+        next: `${hint(`dev${dirFlag(folder)} --consensus ${existing.consensus}`)}, or another --dir`,
       },
     );
   }
@@ -86,6 +86,11 @@ export function profileOf(plan: ClusterPlan): Profile {
     endpoints: plan.nodes.map((node) => endpointOf(node)),
     nodes: plan.nodes,
   };
+}
+
+/** The flag by which a command that the reader copies finds the folder; empty when it does so by itself. */
+export function dirFlag(folder: string): string {
+  return folder === path.join(hintFolder(), DEFAULT_FOLDER) ? "" : ` --dir ${shellWord(folder)}`;
 }
 
 export function endpointOf(node: ProfileNode): string {

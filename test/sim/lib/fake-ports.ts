@@ -92,6 +92,8 @@ export class FakeDisk implements Disk {
   roomBytes = Number.POSITIVE_INFINITY;
   /** The next sync or read of a path with this text in it fails. */
   failsAt: string | undefined;
+  /** Syncs wait for this. */
+  syncGate: Promise<void> | undefined;
   readonly opened = new Set<DiskFile>();
 
   async open(path: string, options: { readonly create: boolean }): Promise<DiskFile | undefined> {
@@ -120,7 +122,10 @@ export class FakeDisk implements Disk {
         target.set(part);
         return part.length;
       },
-      sync: async () => this.#maybeFail(path),
+      sync: async () => {
+        await this.syncGate;
+        this.#maybeFail(path);
+      },
       truncate: async (length) => void this.files.set(path, this.#bytes(path).slice(0, length)),
       allocate: async () => undefined,
       length: async () => this.#bytes(path).length,
