@@ -12,8 +12,8 @@
  * W2. Every record has the LSN after the one before, over all groups and segments, and a header that verifies only under
  *     the number of its segment. A missing record leaves a gap that can be seen, and an old one cannot pass as new.
  * W3. A batch starts at a sector, so writing it touches no byte that was ever acknowledged.
- * W4. Acknowledged means synced. When nothing follows for a while, a note (no LSN, no sync, overwritten by the next batch)
- *     carries the last batch's watermark, so that only the last milliseconds are undecided after a crash.
+ * W4. Acknowledged means synced. When nothing follows for a while, a note (no LSN, overwritten by the next batch) carries
+ *     the last batch's watermark, and is synced once, so that only the last milliseconds are undecided after a crash.
  * W5. The first batch of a segment, and the first after a start, begins with a copy of the newest sticky records. Only when
  *     it is durable may an older segment go, the oldest first, and only when its entries are trimmed.
  * W6. After an error of the disk nothing is written and nothing acknowledged. Too little space is no error: the batch waits
@@ -261,9 +261,12 @@ export class Wal implements WriteAheadLog {
         await this.#flushBatch(batch);
       } else if (this.#noteDue && this.#active !== undefined) {
         this.#noteDue = false;
-        await this.#note(this.#active).catch((error: unknown) => {
-          if (!hasCode(error, "DISK_FULL")) this.#fail(error);
-        });
+        const { file } = this.#active;
+        await this.#note(this.#active)
+          .then(() => file.sync())
+          .catch((error: unknown) => {
+            if (!hasCode(error, "DISK_FULL")) this.#fail(error);
+          });
       } else {
         return;
       }
