@@ -79,6 +79,42 @@ describe.each(makes)("dev with nodes of $make", ({ make, script }) => {
     expect(events(cluster).at(-1)).toEqual({ event: "stopped" });
   });
 
+  test("exit 3: status shows a killed member as unreachable, in a line without a stack", async () => {
+    const cluster = dev();
+    await cluster.waitFor('"event":"ready"');
+    say(cluster, "kill 2");
+    await cluster.waitFor('"event":"node-exited"');
+    const { code, stdout, stderr } = await runCli(["status", "--endpoints", `127.0.0.1:${port}`]);
+    expect(code).toBe(3);
+    expect(stdout).toMatch(/node-2 .*connection refused$/m);
+    expect(stdout.split("\n")).toHaveLength(5); // the titles, three members, the last line end
+    expect(stderr).toContain("node-2 does not answer: connection refused. Next: start it, or npm run -s althing -- ");
+    expect(stdout + stderr).not.toMatch(/Bug in althing|\bat .*\.ts/);
+  });
+
+  test.runIf(make === "althing")("the command that member add prints starts the member, as it is printed", async () => {
+    const cluster = dev();
+    await cluster.waitFor('"event":"ready"');
+    const endpoints = ["--endpoints", `127.0.0.1:${port}`];
+    const added = await runCli(["member", "add", "fourth", "--peer", `127.0.0.1:${port + 31}`, ...endpoints]);
+    expect(added.code).toBe(0);
+    const printed = /^Start it now: npm run -s althing -- (node .*)$/m.exec(added.stderr)?.[1] ?? "";
+    expect(printed).toContain(`--listen 127.0.0.1:${port + 30} `);
+    // In another folder, so that what `--dir` names goes with the test.
+    const fourth = startCli(printed.split(" "), { cwd: folder });
+    running.push(fourth);
+    const healthy = async (): Promise<readonly [number | null, boolean]> => {
+      const { code, stdout } = await runCli(["status", ...endpoints]);
+      return [code, /fourth +(follower|leader) .* ok$/m.test(stdout)];
+    };
+    await expect.poll(healthy, { timeout: 15_000, interval: 300 }).toEqual([0, true]);
+    expect(jsonLines(fourth.stderr()).find((line) => line["event"] === "ready")).toMatchObject({
+      level: "info",
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      address: `127.0.0.1:${port + 30}`,
+    });
+  });
+
   test("keeps the data; the profile is found from below, and only the same shape is taken up again", async () => {
     const first = dev();
     await first.waitFor('"event":"ready"');
@@ -117,7 +153,7 @@ describe.each(makes)("dev with nodes of $make", ({ make, script }) => {
       expect(taken).toMatchObject({ code: 5, stdout: "" });
       expect(taken.stderr).toMatch(
         new RegExp(
-          `^error: Cannot listen on 127\\.0\\.0\\.1:${port}: \\S+ \\(pid \\d+\\) holds the port\\. Next: .*dev --port \\d+\\n$`,
+          `^error: Cannot listen on 127\\.0\\.0\\.1:${port}: \\S+ \\(pid \\d+\\) holds the port\\. Next: .*dev --port \\d+ --dir ${elsewhere}\\n$`,
         ),
       );
     } finally {

@@ -43,23 +43,41 @@ describe("--help", () => {
   );
 });
 
+describe("help", () => {
+  test.each([[[]], [["kv"]], [["kv", "get"]], [["member", "add"]]])("help %j is its --help", async (words) => {
+    const asked = await runCli(["help", ...words]);
+    expect(asked.code).toBe(0);
+    expect(asked).toEqual(await runCli([...words, "--help"]));
+  });
+});
+
 describe("wrong usage", () => {
   test.each<[name: string, args: readonly string[], message: RegExp, input?: string]>([
     [
       "an unknown flag",
       ["dev", "--nods", "3"],
-      /unknown option '--nods' \(Did you mean --nodes\?\)\. Next: althing dev --help$/,
+      /unknown option '--nods' \(Did you mean --nodes\?\)\. Next: npm run -s althing -- dev --help$/,
     ],
-    ["an unknown command", ["stauts"], /unknown command 'stauts' \(Did you mean status\?\)\. Next: althing --help$/],
+    [
+      "an unknown command",
+      ["stauts"],
+      /unknown command 'stauts' \(Did you mean status\?\)\. Next: npm run -s althing -- --help$/,
+    ],
     [
       "an unknown command of a group",
       ["kv", "gett", "a"],
-      /unknown command 'gett' \(Did you mean get\?\)\. Next: althing kv --help$/,
+      /unknown command 'gett' \(Did you mean get\?\)\. Next: npm run -s althing -- kv --help$/,
     ],
     ["a missing argument", ["kv", "get"], /missing required argument 'key'/],
     ["one argument too many", ["kv", "get", "a", "b", "c"], /too many arguments/],
     ["a number out of range", ["dev", "--nodes", "99"], /--nodes <count>.* whole number from 1 to 9/],
     ["an unknown engine", ["dev", "--consensus", "zab"], /--consensus <engine>.*zab.*Allowed choices are raft/],
+    [
+      "a number below its range",
+      ["kv", "lease", "grant", "0"],
+      /whole number from 1\. Next: npm run -s althing -- kv lease grant/,
+    ],
+    ["help for what is no command", ["help", "stauts"], /unknown command 'stauts' \(Did you mean status\?\)/],
     ["a bad duration", ["status", "--timeout", "soon"], /duration like 500ms/],
     ["a bad endpoint", ["status", "--endpoints", "ftp://a"], /Cannot use the endpoint ftp:\/\/a of --endpoints/],
     ["an end and a prefix at once", ["kv", "get", "a", "b", "--prefix"], /exclude each other/],
@@ -99,7 +117,9 @@ describe("wrong usage", () => {
     ]) {
       const { code, stdout, stderr } = await runCli(args);
       expect([code, stdout]).toEqual([2, ""]);
-      expect(jsonLines(stderr)).toMatchObject([{ error: { code: "USAGE", next: "althing kv --help", exit: 2 } }]);
+      expect(jsonLines(stderr)).toMatchObject([
+        { error: { code: "USAGE", next: "npm run -s althing -- kv --help", exit: 2 } },
+      ]);
     }
   });
 });

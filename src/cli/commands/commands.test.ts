@@ -8,7 +8,10 @@ import { asText, jsonBytes, showBytesOf } from "../etcd/text.ts";
 import { exitCodes, exitCodesHelp } from "../exit-codes.ts";
 import { CliFailure, toFailure } from "../failure.ts";
 import { duration, hexId, showBytes, showDuration, showId, wholeNumber } from "../parse.ts";
-import { commonFlagsLast } from "../program.ts";
+import { callTrouble } from "../grpc/call-failure.ts";
+import { GrpcError } from "../grpc/status.ts";
+import { commonFlagsLast, createProgram, helpAsFlag } from "../program.ts";
+import { joinCommand } from "./member.ts";
 import { judge } from "./status.ts";
 import { parseTxn } from "./txn.ts";
 
@@ -84,22 +87,22 @@ describe("parseTxn()", () => {
   });
 });
 
-describe("judge()", () => {
-  const member = (id: bigint, parts: Partial<Member> = {}): Member => ({
-    id,
-    name: `node-${id}`,
-    peerUrls: [],
-    clientUrls: [],
-    isLearner: false,
-    ...parts,
-  });
-  const up = (id: bigint, parts: Parameters<typeof StatusResponse.make>[0] = {}) => ({
-    member: member(id),
-    status: StatusResponse.make({ leader: 1n, raftIndex: 100, raftAppliedIndex: 100, ...parts }),
-    trouble: undefined,
-  });
-  const down = (id: bigint) => ({ member: member(id), status: undefined, trouble: "connection refused" });
+const member = (id: bigint, parts: Partial<Member> = {}): Member => ({
+  id,
+  name: `node-${id}`,
+  peerUrls: [],
+  clientUrls: [],
+  isLearner: false,
+  ...parts,
+});
+const up = (id: bigint, parts: Parameters<typeof StatusResponse.make>[0] = {}) => ({
+  member: member(id),
+  status: StatusResponse.make({ leader: 1n, raftIndex: 100, raftAppliedIndex: 100, ...parts }),
+  trouble: undefined,
+});
+const down = (id: bigint) => ({ member: member(id), status: undefined, trouble: "connection refused" });
 
+describe("judge()", () => {
   test("a whole cluster needs nothing", () => {
     expect(judge([up(1n), up(2n), up(3n)])).toEqual([]);
   });
@@ -128,6 +131,67 @@ describe("judge()", () => {
   });
 });
 
+describe("judge() advises by what a member reports", () => {
+  const reporting = (error: string) => [up(1n), up(2n, { leader: 0n, errors: [error] })];
+  test.each([
+    ["etcdserver: no leader", "peer ports"],
+    ["memberID:2 alarm:NOSPACE ", "free disk space"],
+    ["memberID:2 alarm:CORRUPT ", "member remove 2 --endpoints a:1,"],
+    ["something new", "read the log"],
+  ])("%s: %s", (error, next) => {
+    const [advice, ...more] = judge(reporting(error), "a:1");
+    expect(more).toEqual([]);
+    expect(advice?.problem).toBe(`node-2 reports ${error.trim()}`);
+    expect(advice?.next).toContain(next);
+  });
+
+  test("that nobody leads is said once", () => {
+    const lost = { leader: 0n, errors: ["etcdserver: no leader"] };
+    expect(judge([up(1n, lost), up(2n, lost)]).map((advice) => advice.problem)).toEqual(["no member leads"]);
+  });
+});
+
+describe("joinCommand()", () => {
+  const member = {
+    id: 26n,
+    name: "new one",
+    peer: "http://127.0.0.1:7431",
+    cluster: "althing",
+    dir: ".althing/node-26",
+  };
+
+  test("names everything that the node needs, the id in decimal", () => {
+    expect(joinCommand(member)).toBe(
+      "node --join --id 26 --name 'new one' --cluster althing --dir .althing/node-26 --listen 127.0.0.1:7430 --peer-listen 127.0.0.1:7431",
+    );
+  });
+
+  test("an address beyond loopback carries its consent; an unknown cluster name is left to the reader", () => {
+    expect(joinCommand({ ...member, peer: "http://[2001:db8::1]:7401", cluster: undefined })).toMatch(
+      /--cluster CLUSTER .*--listen '\[2001:db8::1\]:7400' --peer-listen '\[2001:db8::1\]:7401' --insecure$/,
+    );
+  });
+});
+
+describe("callTrouble()", () => {
+  test("a failed call is its reason, without a stack", () => {
+    const error = new GrpcError(14, "connection refused", { progress: "not-sent", endpoint: "http://a:1" });
+    expect(callTrouble(error)).toBe("connection refused");
+  });
+});
+
+describe("helpAsFlag()", () => {
+  test("help and --help are the same; unknown words are left to be refused", () => {
+    const words = (...argv: readonly string[]): string => helpAsFlag(createProgram(), argv).join(" ");
+    expect(words("help")).toBe("--help");
+    expect(words("help", "kv")).toBe("kv --help");
+    expect(words("help", "kv", "get", "key")).toBe("kv get --help");
+    expect(words("help", "kv", "gett")).toBe("kv gett");
+    expect(words("help", "stauts")).toBe("stauts");
+    expect(words("kv", "get", "help")).toBe("kv get help");
+  });
+});
+
 describe("toFailure()", () => {
   test("every operating error has an exit code that --help lists", () => {
     for (const code of Object.keys(errors) as ErrorCode[]) {
@@ -141,6 +205,9 @@ describe("toFailure()", () => {
   test("a bug keeps its stack, an operating error is one line", () => {
     expect(toFailure(new TypeError("x is undefined")).message).toContain("at ");
     expect(new CliFailure("failure", "Cannot\nfind it", { next: "look" }).line).toBe("Cannot find it. Next: look");
+    expect(new CliFailure("usage", "Cannot do it: from 1.", { next: "look" }).line).toBe(
+      "Cannot do it: from 1. Next: look",
+    );
     expect(toFailure("text").exit).toBe("failure");
   });
 

@@ -1,12 +1,15 @@
 /** `althing member list | add | promote | remove | update`. */
+import { existsSync } from "node:fs";
+import path from "node:path";
 import { nodeDefaults } from "../../config/node-config.ts";
 import { formatAddress, isLoopback, parseAddress } from "../../doors/address.ts";
 import type { ClientOptions, CommandContext } from "../context.ts";
 import { cluster } from "../etcd/api.ts";
 import { memberColumns, memberJson, memberRow, peerUrl } from "../etcd/members.ts";
 import type { ExitName } from "../exit-codes.ts";
-import { hint, shellWord } from "../invocation.ts";
+import { hint, hintFolder, shellWord } from "../invocation.ts";
 import { showId } from "../parse.ts";
+import { DEFAULT_FOLDER } from "../profile.ts";
 
 export interface MemberAddOptions extends ClientOptions {
   readonly peer: string;
@@ -40,7 +43,7 @@ export async function add(context: CommandContext, name: string, options: Member
   output.line(showId(id));
   const named = options.cluster ?? context.env["ALTHING_CLUSTER"];
   const known = await clusterName(answer.header?.clusterId, named);
-  output.note(`Start it now: ${hint(joinCommand({ id, name, peer, cluster: known }))}`);
+  output.note(`Start it now: ${hint(joinCommand({ id, name, peer, cluster: known, dir: freshFolder(id) }))}`);
   if (known === undefined) output.note("CLUSTER is the name that the other nodes have; it is not the one given");
   return "success";
 }
@@ -54,6 +57,7 @@ export function joinCommand(member: {
   readonly name: string;
   /** URL of the peer port. */
   readonly peer: string;
+  readonly dir: string;
   /** Undefined: the reader has to fill it in. */
   readonly cluster: string | undefined;
 }): string {
@@ -66,11 +70,19 @@ export function joinCommand(member: {
     `--id ${id}`,
     `--name ${shellWord(member.name)}`,
     `--cluster ${member.cluster === undefined ? "CLUSTER" : shellWord(member.cluster)}`,
-    `--dir .althing/node-${id}`,
+    `--dir ${shellWord(member.dir)}`,
     `--listen ${shellWord(listen)}`,
     `--peer-listen ${shellWord(peer)}`,
     ...(isLoopback(host) ? [] : ["--insecure"]),
   ].join(" ");
+}
+
+/** A folder that holds nothing yet, on this machine at least: a new member brings no data. */
+function freshFolder(id: bigint): string {
+  const plain = `${DEFAULT_FOLDER}/node-${BigInt.asUintN(64, id)}`;
+  let folder = plain;
+  for (let n = 2; existsSync(path.join(hintFolder(), folder)); n++) folder = `${plain}-${n}`;
+  return folder;
 }
 
 /** The name of the cluster that answered. The protocol carries only its hash, so the likely ones are tried. */

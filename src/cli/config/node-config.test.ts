@@ -19,7 +19,10 @@ describe("parseNodeConfig()", () => {
     [{ timings: { heartbeat: 1 } }, "unknown key timings.heartbeat (did you mean heartbeatMs?)"],
     [{ initialCluster: [{ id: 1, peer: "a:1", nmae: "x" }] }, "unknown key initialCluster.0.nmae (did you mean name?)"],
     [{ zzz: 1 }, "unknown key zzz"],
-    [{ id: 0 }, "id: "],
+    [{ id: 0 }, "id: must be a whole number from 1"],
+    [{ id: Number.NaN }, "id: must be a whole number"],
+    [{ autoCompaction: { mode: "off" } }, "autoCompaction.keep is missing"],
+    [{ initialCluster: [{ id: 1 }] }, "initialCluster.0.peer is missing"],
     [{ id: "1" }, "id: "],
     [{ listen: "127.0.0.1" }, "listen: must be host:port"],
     [{ consensus: "zab" }, "consensus: "],
@@ -127,8 +130,8 @@ describe("configFromEnvironment()", () => {
   });
 
   test("a wrong value is an error", () => {
-    expect(() => configFromEnvironment({ ALTHING_ID: "three" })).toThrow("id");
-    expect(() => configFromEnvironment({ ALTHING_JOIN: "maybe" })).toThrow("join");
+    expect(() => configFromEnvironment({ ALTHING_ID: "three" })).toThrow(/: ALTHING_ID: must be a whole number$/);
+    expect(() => configFromEnvironment({ ALTHING_JOIN: "maybe" })).toThrow("ALTHING_JOIN: ");
   });
 });
 
