@@ -22,6 +22,8 @@ const etcdMain = fileURLToPath(new URL("../../src/cli/testing/etcd-main.ts", imp
 const makes = [{ make: "althing", script: CLI }, ...(canRunEtcd ? [{ make: "etcd", script: etcdMain }] : [])];
 
 describe.each(makes)("dev with nodes of $make", ({ make, script }) => {
+  /** Cases that only our own nodes can pass; they are not registered for etcd's. */
+  const onAlthing = make === "althing" ? test : undefined;
   let folder = "";
   let port = 0;
   const running: RunningCli[] = [];
@@ -92,7 +94,7 @@ describe.each(makes)("dev with nodes of $make", ({ make, script }) => {
     expect(stdout + stderr).not.toMatch(/Bug in althing|\bat .*\.ts/);
   });
 
-  test.runIf(make === "althing")("the command that member add prints starts the member, as it is printed", async () => {
+  onAlthing?.("the command that member add prints starts the member, as it is printed", async () => {
     const cluster = dev();
     await cluster.waitFor('"event":"ready"');
     const endpoints = ["--endpoints", `127.0.0.1:${port}`];

@@ -24,7 +24,7 @@ describe("sim", () => {
     expect(failed.stdout).toMatch(
       /^✗ seed 3: failed at .* not linearizable at key [abc]: client \d .*"get".* fits nowhere/,
     );
-    const replay = /^Replay: (?:node \S+|npx althing) (sim .*)$/m.exec(failed.stdout)?.[1];
+    const replay = /^Replay: .*?(sim --seed .*)$/m.exec(failed.stdout)?.[1];
     expect(replay).toBe("sim --seed 3 --seconds 20 --stale-reads");
     const again = await runCli((replay ?? "").split(" "));
     expect(again.stdout.split("\n")[0]).toBe(failed.stdout.split("\n")[0]);

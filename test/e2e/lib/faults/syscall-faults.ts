@@ -46,9 +46,12 @@ export class TamperedProcess {
   /** The exit code of the process; fails if it does not end in `limitMs`. A number above 128 stands for a signal. */
   async exitCode(limitMs: number): Promise<number> {
     await until(`the end of process ${this.#pid}`, limitMs, () => (this.#ended ? true : undefined));
+    // Threads end too; the process itself has the line with its own id. It may reach the file a moment later.
+    const pattern = new RegExp(`^${this.#pid} \\+\\+\\+ (?:exited with (\\d+)|killed by (\\w+))`, "m");
+    const read = (): RegExpExecArray | null => pattern.exec(readFileSync(this.#log, "utf8"));
+    await until("the last line of strace", 2_000, () => (read() === null ? undefined : true)).catch(() => undefined);
     const log = readFileSync(this.#log, "utf8");
-    // Threads end too; the process itself has the line with its own id.
-    const ending = new RegExp(`^${this.#pid} \\+\\+\\+ (?:exited with (\\d+)|killed by (\\w+))`, "m").exec(log);
+    const ending = pattern.exec(log);
     if (ending?.[1] !== undefined) return Number(ending[1]);
     throw new Error(`Cannot tell how process ${this.#pid} ended: ${ending?.[2] ?? log.slice(-300)}`);
   }
