@@ -69,7 +69,7 @@ describe("bannedWords()", () => {
     expect(
       bannedWords(
         tree({
-          "src/a.ts": `import { a } from "./network/root/a.ts"; // oxlint-${"disable"}-line no-cycle -- rooted, skipped, only\n`,
+          "src/a.ts": `import { a } from "./network/rooted/a.ts"; // oxlint-${"disable"}-line no-cycle -- rooted, skipped, only\n`,
         }),
       ),
     ).toEqual([]);
