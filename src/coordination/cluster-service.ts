@@ -73,6 +73,11 @@ export class ClusterService {
   }
 
   async remove(request: MemberRemoveRequest, options?: CallOptions): Promise<MemberRemoveResponse> {
+    const leaving = this.#access.handle.members.find((member) => BigInt(member.id) === request.id);
+    if (leaving !== undefined) {
+      // Used up before the member goes: a founder's id was never given out by the store, and would be the next one.
+      await this.#access.propose(command(CommandTag.memberId, MemberIdRequest, { used: leaving.id }), options);
+    }
     await this.#change(request.id, (members, member) => members.filter((one) => one.id !== member.id), options);
     return this.#answer();
   }

@@ -30,7 +30,7 @@ export type LeaseExpire = Infer<typeof LeaseExpire>;
 export const LeaseNotes = message({ term: field(1, "uint53"), checkpoints: repeatedNested(2, LeaseCheckpoint) });
 export type LeaseNotes = Infer<typeof LeaseNotes>;
 
-export const MemberIdRequest = message({ least: field(1, "uint53") });
+export const MemberIdRequest = message({ least: field(1, "uint53"), used: field(2, "uint53") });
 export type MemberIdRequest = Infer<typeof MemberIdRequest>;
 
 interface Encoder<In> {

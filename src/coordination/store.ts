@@ -138,6 +138,11 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
     return this.#mvcc.compactRevision;
   }
 
+  /** `used`: an id that must not be given out again; otherwise a fresh one, from `least`. */
+  #memberIdAfter({ least, used }: MemberIdRequest): number {
+    return used > 0 ? Math.max(this.#lastMemberId, used) : Math.max(this.#lastMemberId + 1, least);
+  }
+
   get keyCount(): number {
     return this.#mvcc.keyCount;
   }
@@ -242,7 +247,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
         case CommandTag.alarm:
           return this.#alarm(AlarmRequest.decode(body));
         case CommandTag.memberId:
-          this.#lastMemberId = Math.max(this.#lastMemberId + 1, MemberIdRequest.decode(body).least);
+          this.#lastMemberId = this.#memberIdAfter(MemberIdRequest.decode(body));
           return { type: "member-id", id: this.#lastMemberId };
         default:
           return { type: "error", error: "REQUEST_MALFORMED" };
