@@ -128,14 +128,14 @@ export class Coordination {
 
   // KV
 
-  /** The hot path of Put: `done` is called once, never synchronously. Throws BytesError on malformed bytes. */
-  putBytes(request: Uint8Array, done: BytesDone): void {
-    this.#kv.putBytes(request, done);
+  /** The hot path of Put: `done` is called once, never synchronously, `headroom` bytes free before the response. Throws BytesError on malformed bytes. */
+  putBytes(request: Uint8Array, done: BytesDone, headroom = 0): void {
+    this.#kv.putBytes(request, done, headroom);
   }
 
   /** The same for Range. */
-  rangeBytes(request: Uint8Array, done: BytesDone): void {
-    this.#kv.rangeBytes(request, done);
+  rangeBytes(request: Uint8Array, done: BytesDone, headroom = 0): void {
+    this.#kv.rangeBytes(request, done, headroom);
   }
 
   range(request: m.RangeRequest, options?: CallOptions): Promise<m.RangeResponse> {

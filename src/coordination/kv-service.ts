@@ -55,7 +55,7 @@ export class KvService {
   }
 
   /** The hot path of Range: bytes in, bytes out. Throws BytesError on malformed bytes. */
-  rangeBytes(bytes: Uint8Array, done: BytesDone): void {
+  rangeBytes(bytes: Uint8Array, done: BytesDone, headroom = 0): void {
     const request = RangeRequest.decode(bytes.slice()); // kept over turns, unlike the transport's memory
     const wrong = checkRange(request);
     if (wrong !== undefined) return this.#access.clock.afterTurn(() => done(new EtcdError(wrong), undefined));
@@ -63,7 +63,7 @@ export class KvService {
       if (error !== undefined) return done(error, undefined);
       let response: Uint8Array;
       try {
-        response = RangeResponse.encode(this.#rangeNow(request));
+        response = RangeResponse.encode(this.#rangeNow(request), headroom);
       } catch (failure) {
         return done(failure, undefined);
       }
@@ -84,12 +84,12 @@ export class KvService {
   }
 
   /** The hot path of Put: the bytes of the request are the bytes of the log. Throws BytesError on malformed bytes. */
-  putBytes(bytes: Uint8Array, done: BytesDone): void {
+  putBytes(bytes: Uint8Array, done: BytesDone, headroom = 0): void {
     const wrong = checkPut(PutRequest.decode(bytes));
     if (wrong !== undefined) return this.#access.clock.afterTurn(() => done(new EtcdError(wrong), undefined));
     this.#access.submit(commandOfBytes(CommandTag.put, bytes), (error, result) => {
       if (result === undefined) done(error, undefined);
-      else done(undefined, PutResponse.encode(this.#putResponse(result)));
+      else done(undefined, PutResponse.encode(this.#putResponse(result), headroom));
     });
   }
 

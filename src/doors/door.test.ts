@@ -175,11 +175,11 @@ describe("the JSON gateway", () => {
   });
 
   it("answers a stream that fails at once with a status, and one that fails later with a last line", async () => {
-    expect(await call("POST", "/v3/lease/keepalive", "[]")).toMatchObject({ status: 400 });
+    expect(await call("POST", "/v3/lease/keepalive", "[]")).toMatchObject({ status: 500 }); // as etcd has it
     const late = await call("POST", "/v3/lease/keepalive", '{"ID":7}{"ID":');
     const lines = late.text.trimEnd().split("\n");
     expect(late.status).toBe(200);
-    expect(parsed(lines[1] ?? "")).toMatchObject({ error: { grpc_code: 3, http_code: 400 } });
+    expect(parsed(lines[1] ?? "")).toMatchObject({ error: { grpc_code: 2, http_code: 500 } });
   });
 
   it("streams a watch until the caller leaves", async () => {

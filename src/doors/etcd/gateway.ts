@@ -13,7 +13,7 @@ import type { ByteBudget } from "../grpc/byte-budget.ts";
 import { handlerFailure } from "../grpc/handler-failure.ts";
 import { FRAME_HEADROOM, type Method, type StreamCall, type StreamHandler, type UnaryCall } from "../grpc/method.ts";
 import { openServerStream } from "../grpc/server-stream.ts";
-import { type GrpcStatus, grpcCode, grpcStatus } from "../grpc/status.ts";
+import { type GrpcCode, type GrpcStatus, grpcCode, grpcStatus } from "../grpc/status.ts";
 import { readBody } from "../http/request-body.ts";
 import { respondJson, respondText } from "../http/respond.ts";
 import { httpStatusOf } from "./http-status.ts";
@@ -40,6 +40,9 @@ export interface GatewayOptions {
 
 /** One request on a stream: a watch or a keep-alive. It is kept outside the budget, so it is held short. */
 const STREAM_VALUE_BYTES_MAX = 256 * 1024;
+
+/** etcd's gateway calls a malformed request of a unary call an invalid argument, and has no code for one on a stream. */
+const MALFORMED_ON_STREAM = grpcCode.unknown;
 
 /** The prefixes of etcd 3.4: v3beta is its older name for the same. */
 const PREFIXES = ["/v3", "/v3beta"];
@@ -106,7 +109,7 @@ export class Gateway {
           request.resume();
           return;
         case "whole": {
-          const message = requestBytes(route, () => firstValue(body.bytes, bodyBytesMax));
+          const message = requestBytes(route, () => firstValue(body.bytes, bodyBytesMax), grpcCode.invalidArgument);
           if (message.type === "refused") {
             call.fail(message.status);
             return;
@@ -143,13 +146,14 @@ function firstValue(bytes: Uint8Array, bytesMax: number): unknown {
 function requestBytes(
   route: GatewayRoute,
   read: () => unknown,
+  code: GrpcCode,
 ): { readonly type: "bytes"; readonly bytes: Uint8Array } | { readonly type: "refused"; readonly status: GrpcStatus } {
   try {
     // A copy: encoded messages share a slab, and a stream's handler may keep this one for long.
     return { type: "bytes", bytes: route.request.encode(fromJson(route.request, read())).slice() };
   } catch (error) {
     if (!(error instanceof BytesError)) throw error;
-    return { type: "refused", status: grpcStatus(grpcCode.invalidArgument, error.message) };
+    return { type: "refused", status: grpcStatus(code, error.message) };
   }
 }
 
@@ -306,7 +310,7 @@ class HttpStream implements StreamCall {
       this.#waiting.push(...read());
     } catch (error) {
       if (!(error instanceof BytesError)) throw error;
-      this.#waiting.push(grpcStatus(grpcCode.invalidArgument, error.message)); // after what came whole before it
+      this.#waiting.push(grpcStatus(MALFORMED_ON_STREAM, error.message)); // after what came whole before it
     }
     this.#pump();
   }
@@ -320,7 +324,7 @@ class HttpStream implements StreamCall {
         if (next === undefined) break;
         const message =
           typeof next === "string"
-            ? requestBytes(this.#route, () => parseJson(next))
+            ? requestBytes(this.#route, () => parseJson(next), MALFORMED_ON_STREAM)
             : ({ type: "refused", status: next } as const);
         if (message.type === "bytes") this.#guard(() => this.#handler?.message(message.bytes));
         else {

@@ -2,6 +2,7 @@
  * JSON text as the gateway needs it: several values in one body, and integers beyond 2^53 exactly as they stand.
  */
 import { BytesError } from "../../base/bytes.ts";
+import { jsonSyntaxError } from "./json-text-error.ts";
 
 /** A number that is not a safe integer, as its own text: `1e3`, `1.5`, `9223372036854775807`. */
 export class JsonNumber {
@@ -12,8 +13,11 @@ export class JsonNumber {
   }
 }
 
-/** Parses one value. Throws `BytesError` with the parser's reason. */
-export function parseJson(text: string): unknown {
+/**
+ * Parses one value. Throws `BytesError` with the reason in etcd's words; `end` says whether a text that stops too early is
+ * one of which the rest did not come.
+ */
+export function parseJson(text: string, end: "stream" | "whole" = "stream"): unknown {
   try {
     // The third parameter of a reviver, the source text, is newer than the library's types.
     const reviver = (_: string, value: unknown, context?: { readonly source?: string }): unknown =>
@@ -22,7 +26,8 @@ export function parseJson(text: string): unknown {
         : value;
     return JSON.parse(text, reviver as Parameters<typeof JSON.parse>[1]);
   } catch (error) {
-    throw new BytesError(error instanceof Error ? error.message : String(error));
+    const why = error instanceof Error ? error.message : String(error); // nesting that is too deep, for one
+    throw new BytesError(jsonSyntaxError(text, end) ?? why);
   }
 }
 
@@ -83,9 +88,8 @@ export class JsonSplitter {
     return values;
   }
 
-  /** A scalar at the very end; undefined if there is none. Throws `BytesError` if a value is cut short. */
+  /** What stands at the very end: a scalar, or a value that is cut short; undefined if there is nothing. */
   finish(): string | undefined {
-    if (this.#depth > 0 || this.#inString) throw new BytesError("unexpected EOF");
     return this.#bytes === 0 ? undefined : this.#text();
   }
 

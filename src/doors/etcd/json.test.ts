@@ -3,8 +3,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BytesError } from "../../base/bytes.ts";
 import * as m from "../../coordination/messages.ts";
+import type { FieldInfo } from "../../base/protobuf.ts";
 import { JsonNumber, JsonSplitter, parseJson } from "./json-text.ts";
-import { fromJson, toJson } from "./proto-json.ts";
+import { jsonSyntaxError } from "./json-text-error.ts";
+import { enumTypeOf, fromJson, toJson } from "./proto-json.ts";
 
 const decodeJson = (message: Parameters<typeof fromJson>[0], text: string): unknown =>
   fromJson(message, parseJson(text));
@@ -33,9 +35,11 @@ describe("JsonSplitter", () => {
     expect(split('{"a":"}{\\"]["}{"b":[1,{"c":2}]}', 3)).toEqual(['{"a":"}{\\"]["}', '{"b":[1,{"c":2}]}']);
   });
 
-  it("gives scalars, and refuses a value that is cut short", () => {
+  it("gives scalars, and a value that is cut short for the parser to refuse", () => {
     expect(split(' null "x" 5', 2)).toEqual(["null", '"x"', "5"]);
-    for (const text of ['{"a":', '"x', "[", '{"a":1}{']) expect(() => split(text, 2)).toThrow("unexpected EOF");
+    expect(split('{"a":1}{"b', 2)).toEqual(['{"a":1}', '{"b']);
+    for (const text of ['{"a":', '"x', "[", "{"])
+      expect(() => parseJson(split(text, 2)[0] ?? "")).toThrow("unexpected EOF");
     expect(split(" \n ", 1)).toEqual([]);
   });
 
@@ -57,6 +61,72 @@ describe("parseJson()", () => {
     for (const text of ["{", "", "{'a':1}", "[".repeat(100_000), "[".repeat(50_000) + "]".repeat(50_000) + "x"]) {
       expect(() => parseJson(text)).toThrow(BytesError);
     }
+  });
+});
+
+describe("jsonSyntaxError()", () => {
+  it.each([
+    ["hello", "invalid character 'h' looking for beginning of value"],
+    ["tru", "unexpected EOF"],
+    ["trux", "invalid character 'x' in literal true (expecting 'e')"],
+    ['{"a":1,}', "invalid character '}' looking for beginning of object key string"],
+    ["{a:1}", "invalid character 'a' looking for beginning of object key string"],
+    ["{'a':1}", "invalid character '\\'' looking for beginning of object key string"],
+    ['{"a" "b"}', "invalid character '\"' after object key"],
+    ['{"a":1 "b":2}', "invalid character '\"' after object key:value pair"],
+    ['{"a":01}', "invalid character '1' after object key:value pair"],
+    ["[1 2]", "invalid character '2' after array element"],
+    ["[1,]", "invalid character ']' looking for beginning of value"],
+    ['{"a":[}', "invalid character '}' looking for beginning of value"],
+    ['{"a":-}', "invalid character '}' in numeric literal"],
+    ['{"a":1.}', "invalid character '}' after decimal point in numeric literal"],
+    ['{"a":1e}', "invalid character '}' in exponent of numeric literal"],
+    ['{"a":"\u0001"}', "invalid character '\\x01' in string literal"],
+    ['{"a":"\t"}', "invalid character '\\t' in string literal"],
+    ['{"a":"\\x"}', "invalid character 'x' in string escape code"],
+    ['{"a":"\\u12g4"}', "invalid character 'g' in \\u hexadecimal character escape"],
+    ["\ufeff{}", "invalid character 'ï' looking for beginning of value"],
+    ["{", "unexpected EOF"],
+    ['{"a":{"b":[1,2', "unexpected EOF"],
+    ["", "unexpected EOF"],
+  ])("%j: %s", (text, why) => {
+    expect(() => parseJson(text)).toThrow(expect.objectContaining({ message: why }));
+  });
+
+  it("finds a reason exactly where JSON.parse refuses a text", () => {
+    const piece = fc.constantFrom(
+      '{"a":',
+      '"x"',
+      "[1,2]",
+      "}",
+      "]",
+      ",",
+      ":",
+      "tru",
+      "true",
+      "-1.5e3",
+      "0",
+      "1",
+      "\\",
+      '"',
+      " ",
+      ".",
+      "e",
+      "-",
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 8 }), (pieces) => {
+        const text = pieces.join("");
+        let isJson = true;
+        try {
+          JSON.parse(text);
+        } catch {
+          isJson = false;
+        }
+        expect(jsonSyntaxError(text, "whole") === undefined, text).toBe(isJson);
+      }),
+      { numRuns: 2_000 },
+    );
   });
 });
 
@@ -143,20 +213,70 @@ describe("fromJson()", () => {
     const cases: readonly (readonly [string, string])[] = [
       ['{"key":"!!"}', "illegal base64 data at input byte 0"],
       ['{"key":"YQ"}', "illegal base64 data at input byte 0"],
-      ['{"key":5}', "json: cannot unmarshal number into bytes"],
-      ['{"limit":"x"}', "json: cannot unmarshal number x into int53"],
-      ['{"limit":1.5}', "json: cannot unmarshal number 1.5 into int53"],
-      ['{"limit":1e3}', "json: cannot unmarshal number 1e3 into int53"],
-      ['{"limit":9223372036854775808}', "json: cannot unmarshal number 9223372036854775808 into int53"],
-      ['{"limit":true}', "json: cannot unmarshal boolean into int53"],
-      ['{"serializable":"true"}', "json: cannot unmarshal string into a bool"],
-      ['{"sort_order":"UP"}', 'unknown value "UP" for an enum'],
-      ['{"sort_order":"toString"}', 'unknown value "toString" for an enum'],
-      ["[]", "json: cannot unmarshal array into a message"],
-      ['"x"', "json: cannot unmarshal string into a message"],
-      ["1e99", "json: cannot unmarshal number into a message"],
+      ['{"key":5}', "json: cannot unmarshal number into Go value of type []uint8"],
+      ['{"key":[256]}', "json: cannot unmarshal number 256 into Go value of type uint8"],
+      ['{"key":["x"]}', "json: cannot unmarshal string into Go value of type uint8"],
+      ['{"limit":"x"}', "invalid character 'x' looking for beginning of value"],
+      ['{"limit":""}', "unexpected end of JSON input"],
+      ['{"limit":"-"}', "invalid character ' ' in numeric literal"],
+      ['{"limit":"01"}', "invalid character '1' after top-level value"],
+      ['{"limit":"five"}', "invalid character 'i' in literal false (expecting 'a')"],
+      ['{"limit":"true"}', "json: cannot unmarshal bool into Go value of type int64"],
+      ['{"limit":1.5}', "json: cannot unmarshal number 1.5 into Go value of type int64"],
+      ['{"limit":1e3}', "json: cannot unmarshal number 1e3 into Go value of type int64"],
+      [
+        '{"limit":9223372036854775808}',
+        "json: cannot unmarshal number 9223372036854775808 into Go value of type int64",
+      ],
+      ['{"limit":true}', "json: cannot unmarshal bool into Go value of type int64"],
+      ['{"serializable":"true"}', "json: cannot unmarshal string into Go value of type bool"],
+      ['{"sort_order":"UP"}', 'unknown value "UP" for enum etcdserverpb.RangeRequest_SortOrder'],
+      ['{"sort_order":"toString"}', 'unknown value "toString" for enum etcdserverpb.RangeRequest_SortOrder'],
+      ['{"sort_order":"a\\"b"}', 'unknown value "a\\\\\\"b" for enum etcdserverpb.RangeRequest_SortOrder'],
+      ['{"sort_order":true}', "json: cannot unmarshal bool into Go value of type etcdserverpb.RangeRequest_SortOrder"],
+      [
+        '{"sort_order":99999999999}',
+        "json: cannot unmarshal number 99999999999 into Go value of type etcdserverpb.RangeRequest_SortOrder",
+      ],
+      ["[]", "json: cannot unmarshal array into Go value of type map[string]json.RawMessage"],
+      ['"x"', "json: cannot unmarshal string into Go value of type map[string]json.RawMessage"],
+      ["1e99", "json: cannot unmarshal number into Go value of type map[string]json.RawMessage"],
     ];
-    for (const [text, why] of cases) expect(() => decodeJson(m.RangeRequest, text), text).toThrow(why);
-    expect(() => decodeJson(m.TxnRequest, '{"compare":{}}')).toThrow("json: cannot unmarshal object into a list");
+    for (const [text, why] of cases) {
+      expect(() => decodeJson(m.RangeRequest, text), text).toThrow(expect.objectContaining({ message: why }));
+    }
+    expect(() => decodeJson(m.TxnRequest, '{"compare":{}}')).toThrow(
+      "json: cannot unmarshal object into Go value of type []json.RawMessage",
+    );
+    const filters = (value: string): unknown => decodeJson(m.WatchCreateRequest, `{"filters":${value}}`);
+    expect(() => filters('"NOPUT"')).toThrow(
+      'invalid target "slice" for enum etcdserverpb.WatchCreateRequest_FilterType',
+    );
+    expect(() => filters('"NONE"')).toThrow('unknown value "NONE" for enum etcdserverpb.WatchCreateRequest_FilterType');
+  });
+
+  it("reads what Go reads too: bytes as a list, an integer's null in quotes, the camel-case name first", () => {
+    expect(decodeJson(m.RangeRequest, '{"key":[102,111],"limit":"null","revision":" 7"}')).toEqual({
+      key: Uint8Array.of(102, 111),
+      limit: 0,
+      revision: 7,
+    });
+    expect(decodeJson(m.RangeRequest, '{"sort_order":"NONE","sortOrder":"ASCEND"}')).toEqual({ sortOrder: 1 });
+  });
+
+  it("names every enum of the protocol", () => {
+    const seen = new Set<unknown>();
+    const visit = (fields: Readonly<Record<string, FieldInfo>>): void => {
+      for (const info of Object.values(fields)) {
+        if (info.kind === "enum") expect(enumTypeOf(info)).toMatch(/^(etcdserverpb|mvccpb)\./);
+        if (info.members !== undefined) visit(info.members);
+        const nested = info.message?.();
+        if (nested === undefined || seen.has(nested)) continue;
+        seen.add(nested);
+        visit(nested.fields);
+      }
+    };
+    for (const value of Object.values(m)) if ("fields" in value) visit(value.fields as Record<string, FieldInfo>); // the codecs among the exports
+    expect(seen.size).toBeGreaterThan(10);
   });
 });

@@ -6,7 +6,18 @@
 import { unreachable } from "../../base/assert.ts";
 import { BytesError } from "../../base/bytes.ts";
 import type { FieldInfo, Message, ScalarKind } from "../../base/protobuf.ts";
-import { JsonNumber } from "./json-text.ts";
+import {
+  AlarmAction,
+  AlarmType,
+  CompareResult,
+  CompareTarget,
+  DowngradeAction,
+  EventType,
+  WatchFilter,
+  SortOrder,
+  SortTarget,
+} from "../../coordination/messages.ts";
+import { JsonNumber, parseJson } from "./json-text.ts";
 
 type AnyMessage = Pick<Message<unknown, never>, "fields">;
 type Json = Readonly<Record<string, unknown>>;
@@ -71,7 +82,7 @@ function singleToJson(info: FieldInfo, value: unknown): unknown {
 export function fromJson(message: AnyMessage, json: unknown): Json {
   if (json === null || json === undefined) return {};
   if (typeof json !== "object" || Array.isArray(json) || json instanceof JsonNumber) {
-    throw new BytesError(`json: cannot unmarshal ${jsonKind(json)} into a message`);
+    throw mismatch(jsonKind(json), "map[string]json.RawMessage");
   }
   const given = json as Json; // an object, by the lines above
   const out: Record<string, unknown> = {};
@@ -85,18 +96,25 @@ export function fromJson(message: AnyMessage, json: unknown): Json {
     }
     const value = pick(given, protoName(name, info));
     if (value === undefined || value === null) continue;
-    if (!info.repeated) out[name] = singleFromJson(info, value);
-    else if (Array.isArray(value)) out[name] = value.map((one: unknown) => singleFromJson(info, one));
-    else throw new BytesError(`json: cannot unmarshal ${jsonKind(value)} into a list`);
+    out[name] = info.repeated ? listFromJson(info, value) : singleFromJson(info, value);
   }
   return out;
 }
 
-/** A field stands under its .proto name or the lowerCamelCase of it. */
+/** A field stands under its .proto name or the lowerCamelCase of it, which counts if both are there. */
 function pick(given: Json, name: string): unknown {
-  if (Object.hasOwn(given, name)) return given[name];
   const camel = name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-  return Object.hasOwn(given, camel) ? given[camel] : undefined;
+  if (Object.hasOwn(given, camel)) return given[camel];
+  return Object.hasOwn(given, name) ? given[name] : undefined;
+}
+
+function listFromJson(info: FieldInfo, value: unknown): readonly unknown[] {
+  if (Array.isArray(value)) return value.map((one: unknown) => singleFromJson(info, one));
+  if (info.kind === "enum" && typeof value === "string") {
+    enumFromJson(info, value); // etcd looks the name up before it sees that a list was wanted
+    throw new BytesError(`invalid target "slice" for enum ${enumTypeOf(info)}`);
+  }
+  throw mismatch(jsonKind(value), "[]json.RawMessage");
 }
 
 function singleFromJson(info: FieldInfo, value: unknown): unknown {
@@ -104,10 +122,10 @@ function singleFromJson(info: FieldInfo, value: unknown): unknown {
     case "bytes":
       return bytesFromJson(value);
     case "string":
-      if (typeof value !== "string") throw new BytesError(`json: cannot unmarshal ${jsonKind(value)} into a string`);
+      if (typeof value !== "string") throw mismatch(jsonKind(value), "string");
       return value;
     case "bool":
-      if (typeof value !== "boolean") throw new BytesError(`json: cannot unmarshal ${jsonKind(value)} into a bool`);
+      if (typeof value !== "boolean") throw mismatch(jsonKind(value), "bool");
       return value;
     case "int32":
     case "uint32":
@@ -129,8 +147,10 @@ function singleFromJson(info: FieldInfo, value: unknown): unknown {
 
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
+/** Base64, or a list of numbers, which is how Go reads a slice of bytes. */
 function bytesFromJson(value: unknown): Uint8Array {
-  if (typeof value !== "string") throw new BytesError(`json: cannot unmarshal ${jsonKind(value)} into bytes`);
+  if (Array.isArray(value)) return Uint8Array.from(value, (one) => integerOf(one, "uint8", [0n, 255n]));
+  if (typeof value !== "string") throw mismatch(jsonKind(value), "[]uint8");
   const text = value.replace(/[\r\n]/g, ""); // Go's decoder skips line ends
   if (!base64.test(text)) {
     const at = text.search(/[^A-Za-z0-9+/]/);
@@ -152,38 +172,77 @@ const ranges: Readonly<Record<IntegerKind, readonly [bigint, bigint]>> = {
   uint64: [0n, 2n ** 64n - 1n],
 };
 
+const goTypes: Readonly<Record<IntegerKind, string>> = {
+  int32: "int32",
+  uint32: "uint32",
+  int53: "int64",
+  uint53: "uint64",
+  int64: "int64",
+  uint64: "uint64",
+};
+
+/** An integer may stand in quotes; what stands there is read as JSON of its own. */
 function integerFromJson(kind: IntegerKind, value: unknown): number | bigint {
-  const source =
-    typeof value === "number"
-      ? String(value)
-      : value instanceof JsonNumber
-        ? value.source
-        : typeof value === "string"
-          ? value
-          : undefined;
-  if (source === undefined) throw new BytesError(`json: cannot unmarshal ${jsonKind(value)} into ${kind}`);
-  if (!/^-?(?:0|[1-9][0-9]{0,19})$/.test(source)) {
-    throw new BytesError(`json: cannot unmarshal number ${source.slice(0, 40)} into ${kind}`);
+  const unquoted = typeof value === "string" ? integerInQuotes(value) : value;
+  if (unquoted === null) return kind === "int64" || kind === "uint64" ? 0n : 0;
+  if (kind !== "int64" && kind !== "uint64") return integerOf(unquoted, goTypes[kind], ranges[kind]);
+  return bigintOf(unquoted, goTypes[kind], ranges[kind]);
+}
+
+function integerInQuotes(text: string): unknown {
+  return /^-?(?:0|[1-9][0-9]*)$/.test(text) ? new JsonNumber(text) : parseJson(text, "whole");
+}
+
+function bigintOf(value: unknown, type: string, [least, most]: readonly [bigint, bigint]): bigint {
+  const source = typeof value === "number" ? String(value) : value instanceof JsonNumber ? value.source : undefined;
+  if (source === undefined) throw mismatch(jsonKind(value), type);
+  const integer = /^-?(?:0|[1-9][0-9]{0,19})$/.test(source) ? BigInt(source) : undefined;
+  if (integer === undefined || integer < least || integer > most) {
+    throw mismatch(`number ${source.slice(0, SHOWN_MAX)}`, type);
   }
-  const integer = BigInt(source);
-  const [least, most] = ranges[kind];
-  if (integer < least || integer > most) {
-    throw new BytesError(`json: cannot unmarshal number ${source} into ${kind}`);
-  }
-  if (kind === "int64" || kind === "uint64") return integer;
-  // Beyond 2^53 a count or revision compares like the greatest there is, as `protobuf.ts` reads it from the wire.
-  const number = Number(integer);
+  return integer;
+}
+
+/** Beyond 2^53 a count or revision compares like the greatest there is, as `protobuf.ts` reads it from the wire. */
+function integerOf(value: unknown, type: string, range: readonly [bigint, bigint]): number {
+  const number = Number(bigintOf(value, type, range));
   return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(number, Number.MAX_SAFE_INTEGER));
 }
 
 function enumFromJson(info: FieldInfo, value: unknown): number {
-  if (typeof value === "number") return value | 0;
-  if (typeof value === "string") {
-    const number = info.values !== undefined && Object.hasOwn(info.values, value) ? info.values[value] : undefined;
-    if (number === undefined) throw new BytesError(`unknown value ${JSON.stringify(value.slice(0, 100))} for an enum`);
-    return number;
+  if (typeof value !== "string") return integerOf(value, enumTypeOf(info), ranges.int32);
+  const number = info.values !== undefined && Object.hasOwn(info.values, value) ? info.values[value] : undefined;
+  if (number === undefined) {
+    // etcd quotes the name as it stood in the text, and so does the inner call.
+    const name = JSON.stringify(JSON.stringify(value.slice(0, SHOWN_MAX)).slice(1, -1));
+    throw new BytesError(`unknown value ${name} for enum ${enumTypeOf(info)}`);
   }
-  throw new BytesError(`json: cannot unmarshal ${jsonKind(value)} into an enum`);
+  return number;
+}
+
+/** What a message repeats of a caller's value is no longer than this. */
+const SHOWN_MAX = 100;
+
+/** The enums of etcd's protocol by the names that its messages have for them. */
+const enumTypes: ReadonlyMap<unknown, string> = new Map<unknown, string>([
+  [AlarmAction, "etcdserverpb.AlarmRequest_AlarmAction"],
+  [AlarmType, "etcdserverpb.AlarmType"],
+  [CompareResult, "etcdserverpb.Compare_CompareResult"],
+  [CompareTarget, "etcdserverpb.Compare_CompareTarget"],
+  [DowngradeAction, "etcdserverpb.DowngradeRequest_DowngradeAction"],
+  [EventType, "mvccpb.Event_EventType"],
+  [WatchFilter, "etcdserverpb.WatchCreateRequest_FilterType"],
+  [SortOrder, "etcdserverpb.RangeRequest_SortOrder"],
+  [SortTarget, "etcdserverpb.RangeRequest_SortTarget"],
+]);
+
+export function enumTypeOf(info: FieldInfo): string {
+  return enumTypes.get(info.values) ?? "int32";
+}
+
+/** In the words of Go's `encoding/json`, which etcd's gateway passes on. */
+function mismatch(found: string, wanted: string): BytesError {
+  return new BytesError(`json: cannot unmarshal ${found} into Go value of type ${wanted}`);
 }
 
 function enumName(info: FieldInfo, value: number): string | undefined {
@@ -205,5 +264,6 @@ function protoName(name: string, info: FieldInfo): string {
 function jsonKind(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "array";
-  return value instanceof JsonNumber ? "number" : typeof value;
+  if (value instanceof JsonNumber) return "number";
+  return typeof value === "boolean" ? "bool" : typeof value;
 }

@@ -37,18 +37,19 @@ async function run<Out, In>(result: Promise<In>, response: Message<Out, In>, con
   }
 }
 
-/** The hot path: bytes in, bytes out, no promise. */
+/** The hot path: bytes in, bytes out, no promise. `call` leaves `headroom` bytes free before its response. */
 export function unaryBytes(
-  call: (request: Uint8Array, done: (error: unknown, response: Uint8Array | undefined) => void) => void,
+  call: (request: Uint8Array, done: (error: unknown, framed: Uint8Array | undefined) => void, headroom: number) => void,
 ): Method {
   return {
     type: "unary",
     handle: (bytes, context) => {
       try {
-        call(bytes, (error, response) => {
-          if (response !== undefined) context.reply(response);
+        const done = (error: unknown, framed: Uint8Array | undefined): void => {
+          if (framed !== undefined) context.replyFramed(framed);
           else context.fail(statusOf(error));
-        });
+        };
+        call(bytes, done, FRAME_HEADROOM);
       } catch (error) {
         context.fail(statusOf(error));
       }

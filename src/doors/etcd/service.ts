@@ -28,11 +28,16 @@ export interface WatchStream {
 export interface EtcdService {
   /**
    * The hot path of Put, from bytes to bytes: `done` is called once, never synchronously, with either. The request is a
-   * view of the transport's memory and is copied before the call returns. Malformed bytes are a `BytesError`, thrown.
+   * view of the transport's memory and is copied before the call returns. `headroom` bytes stay free before the response.
+   * Malformed bytes are a `BytesError`, thrown.
    */
-  putBytes(request: Uint8Array, done: (error: unknown, response: Uint8Array | undefined) => void): void;
+  putBytes(request: Uint8Array, done: (error: unknown, framed: Uint8Array | undefined) => void, headroom: number): void;
   /** The same for Range. */
-  rangeBytes(request: Uint8Array, done: (error: unknown, response: Uint8Array | undefined) => void): void;
+  rangeBytes(
+    request: Uint8Array,
+    done: (error: unknown, framed: Uint8Array | undefined) => void,
+    headroom: number,
+  ): void;
 
   readonly range: Call<m.RangeRequest, m.RangeResponse>;
   readonly put: Call<m.PutRequest, m.PutResponse>;

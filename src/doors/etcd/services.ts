@@ -82,14 +82,14 @@ function kvRpcs(service: EtcdService): readonly Rpc[] {
   return [
     rpc(
       `${kv}/Range`,
-      unaryBytes((b, done) => service.rangeBytes(b, done)),
+      unaryBytes((b, done, headroom) => service.rangeBytes(b, done, headroom)),
       m.RangeRequest,
       m.RangeResponse,
       ["/kv/range"],
     ),
     rpc(
       `${kv}/Put`,
-      unaryBytes((b, done) => service.putBytes(b, done)),
+      unaryBytes((b, done, headroom) => service.putBytes(b, done, headroom)),
       m.PutRequest,
       m.PutResponse,
       ["/kv/put"],

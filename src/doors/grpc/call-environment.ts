@@ -30,6 +30,6 @@ export interface ConnectionEnvironment {
   readonly door: CallEnvironment;
   /** For messages that have not arrived whole. */
   readonly budget: ByteBudget;
-  /** For answers of unary calls that have not left: a caller that asks and does not read is refused further calls. */
+  /** For answers that wait for the caller to read: one that asks and does not read is refused further calls. */
   readonly answers: ByteBudget;
 }

@@ -5,36 +5,30 @@
  * S2. Paused means paused: no message is handed on, and the caller's flow-control window is not opened again.
  * S3. `cancel` comes once, and only if the call did not end before.
  */
-import type { ServerHttp2Stream } from "node:http2";
+import type { Http2Stream } from "../http2/stream.ts";
 import type { ConnectionEnvironment, OpenStream } from "./call-environment.ts";
 import { Deframer } from "./deframer.ts";
 import { handlerFailure } from "./handler-failure.ts";
 import { faultStatus, frameInPlace, frameMessage, openMessage } from "./message.ts";
 import type { StreamCall, StreamHandler } from "./method.ts";
-import { responseHeaders, sendStatusTrailers, sendTrailersOnly, startResponse, stopReading } from "./responder.ts";
+import { statusTrailers } from "./responder.ts";
 import { type GrpcStatus, grpcCode, grpcStatus } from "./status.ts";
 import type { RpcRequest } from "./unary-rpc.ts";
 
-type State =
-  | { readonly type: "open" }
-  /** The status waits for the last messages to leave. */
-  | { readonly type: "ended"; readonly status: GrpcStatus };
-
 export class StreamRpc implements StreamCall, OpenStream {
-  readonly #stream: ServerHttp2Stream;
+  readonly #stream: Http2Stream;
   readonly #request: RpcRequest;
   readonly #connection: ConnectionEnvironment;
   readonly #deframer: Deframer;
   #handler: StreamHandler | undefined;
-  #state: State = { type: "open" };
-  #requestEnded = false;
+  #isEnded = false;
   #paused = false;
   #pumping = false;
   #deadline: NodeJS.Timeout | undefined;
   #cancels: (() => void)[] = [];
 
   constructor(
-    stream: ServerHttp2Stream,
+    stream: Http2Stream,
     request: RpcRequest,
     connection: ConnectionEnvironment,
     open: (call: StreamCall) => StreamHandler,
@@ -47,25 +41,14 @@ export class StreamRpc implements StreamCall, OpenStream {
     if (request.timeoutMs !== undefined) {
       this.#deadline = setTimeout(() => this.#expireDeadline(), request.timeoutMs);
     }
-    stream.on("error", () => undefined); // `close` follows and does what there is to do
-    stream.on("wantTrailers", () => {
-      if (this.#state.type !== "ended") return;
-      sendStatusTrailers(stream, this.#state.status);
-      // Trailers leave in the next immediate; what comes right after them may be the reset.
-      if (!this.#requestEnded) setImmediate(() => setImmediate(stopReading, stream));
+    stream.listen({
+      data: (bytes) => this.#receive(bytes),
+      end: () => this.#endRequest(),
+      drain: () => this.#drain(),
+      close: () => this.#close(),
     });
-    stream.on("close", () => this.#close());
     this.#guard(() => {
       this.#handler = open(this);
-    });
-    stream.on("data", (chunk: Uint8Array) => {
-      if (this.#state.type === "ended") return;
-      this.#deframer.push(chunk);
-      this.#pump();
-    });
-    stream.on("end", () => this.#endRequest());
-    stream.on("drain", () => {
-      if (this.#state.type === "open") this.#guard(() => this.#handler?.drain());
     });
   }
 
@@ -82,22 +65,18 @@ export class StreamRpc implements StreamCall, OpenStream {
   }
 
   sendFramed(framed: Uint8Array): boolean {
-    if (this.#state.type === "ended" || this.#stream.destroyed || this.#stream.closed) return false;
-    if (!this.#stream.headersSent) startResponse(this.#stream, responseHeaders(this.#request.contentType));
+    if (this.#isEnded || this.#stream.isClosed) return false;
+    if (!this.#stream.isRespondedTo) this.#stream.respond(this.#request.headers);
     return this.#stream.write(frameInPlace(framed));
   }
 
   end(status: GrpcStatus): void {
-    if (this.#state.type === "ended") return;
-    this.#state = { type: "ended", status };
+    if (this.#isEnded) return;
+    this.#isEnded = true;
     this.#release();
-    if (this.#stream.destroyed || this.#stream.closed) return;
-    if (this.#stream.headersSent) this.#stream.end();
-    else {
-      sendTrailersOnly(this.#stream, this.#request.contentType, status);
-      if (!this.#requestEnded) stopReading(this.#stream);
-    }
-    if (!this.#requestEnded) this.#stream.resume(); // let the caller's own end of the stream be seen
+    if (this.#stream.isRespondedTo) this.#stream.end(statusTrailers(status));
+    else this.#stream.respond([...this.#request.headers, ...statusTrailers(status)], true);
+    this.#stream.resume(); // let the caller's own end of the stream be seen
   }
 
   pause(): void {
@@ -109,7 +88,17 @@ export class StreamRpc implements StreamCall, OpenStream {
     if (!this.#paused) return;
     this.#paused = false;
     this.#pump();
-    if (!this.#paused && !this.#stream.destroyed) this.#stream.resume();
+    if (!this.#paused) this.#stream.resume();
+  }
+
+  #receive(bytes: Uint8Array): void {
+    if (this.#isEnded) return;
+    this.#deframer.push(bytes);
+    this.#pump();
+  }
+
+  #drain(): void {
+    if (!this.#isEnded) this.#guard(() => this.#handler?.drain());
   }
 
   /** Hands on the messages that are whole, until one handler pauses. */
@@ -117,7 +106,7 @@ export class StreamRpc implements StreamCall, OpenStream {
     if (this.#pumping) return; // a handler resumed inside its own `message`: the loop below goes on
     this.#pumping = true;
     try {
-      while (!this.#paused && this.#state.type === "open") {
+      while (!this.#paused && !this.#isEnded) {
         const frame = this.#deframer.next();
         if (frame.type === "starved") return;
         if (frame.type !== "message") {
@@ -137,8 +126,7 @@ export class StreamRpc implements StreamCall, OpenStream {
   }
 
   #endRequest(): void {
-    this.#requestEnded = true;
-    if (this.#state.type === "ended") return;
+    if (this.#isEnded) return;
     if (!this.#deframer.atBoundary) {
       this.#abandon(grpcStatus(grpcCode.internal, "unexpected EOF"));
       return;
@@ -153,14 +141,14 @@ export class StreamRpc implements StreamCall, OpenStream {
 
   /** Ends the call from this side, for a reason the handler does not know. */
   #abandon(status: GrpcStatus): void {
-    if (this.#state.type === "ended") return;
+    if (this.#isEnded) return;
     this.end(status);
     this.#cancelHandler();
   }
 
   #close(): void {
-    if (this.#state.type === "ended") return;
-    this.#state = { type: "ended", status: grpcStatus(grpcCode.cancelled, "context canceled") };
+    if (this.#isEnded) return;
+    this.#isEnded = true;
     this.#release();
     this.#cancelHandler();
   }

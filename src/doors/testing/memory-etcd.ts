@@ -125,13 +125,13 @@ export function memoryEtcd(): MemoryEtcd {
     failNext: (error) => {
       failure = error;
     },
-    putBytes: (bytes, done) => {
+    putBytes: (bytes, done, headroom) => {
       const request = m.PutRequest.decode(bytes);
-      later(() => m.PutResponse.encode(put(request)), done);
+      later(() => m.PutResponse.encode(put(request), headroom), done);
     },
-    rangeBytes: (bytes, done) => {
+    rangeBytes: (bytes, done, headroom) => {
       const request = m.RangeRequest.decode(bytes);
-      later(() => m.RangeResponse.encode(range(request)), done);
+      later(() => m.RangeResponse.encode(range(request), headroom), done);
     },
     put: async (request) => put(request),
     range: async (request) => range(request),

@@ -30,11 +30,6 @@ export const differences = {
     etcd: /unstarted, , http:\/\/127\.0\.0\.1:\d+3, , false/,
     althing: /unstarted, , http:\/\/127\.0\.0\.1:\d+3, , true/,
   },
-  "an endpoint written as a URL, for a command that dials each endpoint": {
-    why: "the client sends the whole URL as `:authority`, which RFC 9113 8.3.1 does not allow and nghttp2 refuses before we hear of it; to be mended in the door",
-    etcd: /^exit 0\n/,
-    althing: /^exit 1\n[\s\S]*PROTOCOL_ERROR/,
-  },
 } as const satisfies Readonly<Record<string, Difference>>;
 
 export type DifferenceName = keyof typeof differences;
