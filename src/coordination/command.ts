@@ -3,6 +3,7 @@
  * request as it came in at the door, byte for byte.
  */
 import { field, type Infer, message, repeatedNested } from "../base/protobuf.ts";
+import { Slab } from "../base/slab.ts";
 import { LeaseCheckpoint } from "./messages.ts";
 
 /** Never renumber: logs on disk hold these. */
@@ -44,9 +45,12 @@ export function command<In>(tag: CommandTag, codec: Encoder<In>, request: In): U
   return bytes;
 }
 
+/** Commands live until their answer. */
+const slab = new Slab();
+
 /** The command that carries a request already encoded. */
 export function commandOfBytes(tag: CommandTag, request: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(request.length + 1);
+  const bytes = slab.take(request.length + 1);
   bytes[0] = tag;
   bytes.set(request, 1);
   return bytes;

@@ -10,6 +10,7 @@
  */
 import { ByteReader, BytesError, varintSize } from "../base/bytes.ts";
 import { AlthingError } from "../base/errors.ts";
+import { Slab } from "../base/slab.ts";
 import type { KeyValue } from "./messages.ts";
 
 /** `sub` counts the changes within one main revision, from 0. */
@@ -27,26 +28,13 @@ const LEASES = 2;
 const STATE = 3;
 const TOMBSTONE = 1;
 const LEASED = 2;
-const SLAB_BYTES = 64 * 1024;
 
 /** Everything of the store lies in [from, to). */
 export const storeBounds = { from: new Uint8Array([RECORDS]), to: new Uint8Array([STATE + 1]) } as const;
 export const leaseBounds = { from: new Uint8Array([LEASES]), to: new Uint8Array([LEASES + 1]) } as const;
 
-let slab = new Uint8Array(SLAB_BYTES);
-let used = 0;
-
-/** Bytes out of a shared slab: they live until the next checkpoint is written, and all of a slab at about the same time. */
-function take(size: number): Uint8Array {
-  if (size > SLAB_BYTES / 4) return new Uint8Array(size);
-  if (used + size > SLAB_BYTES) {
-    slab = new Uint8Array(SLAB_BYTES);
-    used = 0;
-  }
-  const taken = slab.subarray(used, used + size);
-  used += size;
-  return taken;
-}
+/** Records live until the next checkpoint is written, all of a block at about the same time. */
+const slab = new Slab();
 
 function putU64(bytes: Uint8Array, at: number, value: number): void {
   let high = Math.floor(value / 0x1_0000_0000);
@@ -68,7 +56,7 @@ function getU64(bytes: Uint8Array, at: number): number {
 }
 
 export function recordKey(main: number, sub: number): Uint8Array {
-  const key = take(17);
+  const key = slab.take(17);
   key[0] = RECORDS;
   putU64(key, 1, main);
   putU64(key, 9, sub);
@@ -106,7 +94,7 @@ export function encodeRecord(record: HistoryRecord): Uint8Array {
     varintSize(kv.key.length) +
     kv.key.length +
     kv.value.length;
-  const bytes = take(size);
+  const bytes = slab.take(size);
   bytes[0] = (record.tombstone ? TOMBSTONE : 0) | (leased ? LEASED : 0);
   let at = putVarint(bytes, 1, kv.createRevision);
   at = putVarint(bytes, at, kv.version);
