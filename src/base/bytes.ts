@@ -65,12 +65,10 @@ export function varintSize(value: number): number {
 /** Appends to a buffer that grows by doubling. `finish` hands out the bytes; the writer must not be used afterwards. */
 export class ByteWriter {
   #bytes: Uint8Array;
-  #view: DataView;
   #length = 0;
 
   constructor(capacity = 256) {
     this.#bytes = new Uint8Array(capacity);
-    this.#view = new DataView(this.#bytes.buffer);
   }
 
   get length(): number {
@@ -85,14 +83,14 @@ export class ByteWriter {
 
   u16(value: number): this {
     this.#room(2);
-    this.#view.setUint16(this.#length, value, true);
-    this.#length += 2;
+    this.#bytes[this.#length++] = value;
+    this.#bytes[this.#length++] = value >>> 8;
     return this;
   }
 
   u32(value: number): this {
     this.#room(4);
-    this.#view.setUint32(this.#length, value, true);
+    putU32(this.#bytes, this.#length, value);
     this.#length += 4;
     return this;
   }
@@ -101,8 +99,8 @@ export class ByteWriter {
   u53(value: number): this {
     assert(value >= 0 && Number.isSafeInteger(value), "u53 out of range", { value });
     this.#room(8);
-    this.#view.setUint32(this.#length, value % 0x1_0000_0000, true);
-    this.#view.setUint32(this.#length + 4, Math.floor(value / 0x1_0000_0000), true);
+    putU32(this.#bytes, this.#length, value % 0x1_0000_0000);
+    putU32(this.#bytes, this.#length + 4, Math.floor(value / 0x1_0000_0000));
     this.#length += 8;
     return this;
   }
@@ -110,14 +108,14 @@ export class ByteWriter {
   /** A 64-bit integer, signed or unsigned, modulo 2^64. */
   u64(value: bigint): this {
     this.#room(8);
-    this.#view.setBigUint64(this.#length, BigInt.asUintN(64, value), true);
+    new DataView(this.#bytes.buffer).setBigUint64(this.#length, BigInt.asUintN(64, value), true);
     this.#length += 8;
     return this;
   }
 
   f64(value: number): this {
     this.#room(8);
-    this.#view.setFloat64(this.#length, value, true);
+    new DataView(this.#bytes.buffer).setFloat64(this.#length, value, true);
     this.#length += 8;
     return this;
   }
@@ -153,7 +151,7 @@ export class ByteWriter {
   /** Overwrites four bytes that were written before: for lengths and checksums known only later. */
   patchU32(at: number, value: number): this {
     assert(at + 4 <= this.#length, "patch beyond the end", { at });
-    this.#view.setUint32(at, value, true);
+    putU32(this.#bytes, at, value);
     return this;
   }
 
@@ -167,18 +165,34 @@ export class ByteWriter {
     const bytes = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
     bytes.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer);
   }
+}
+
+/** By hand: a DataView for each short message costs more than all that is written through it. */
+function putU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+}
+
+/** The four bytes at `at`, which the caller has seen to be there. */
+function getU32(bytes: Uint8Array, at: number): number {
+  return (
+    ((bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24)) >>>
+    0
+  );
 }
 
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #at: number;
 
   constructor(bytes: Uint8Array, at = 0) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = at;
   }
 
@@ -191,30 +205,31 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#advance(1));
+    return this.#bytes[this.#advance(1)] as number; // `#advance` has seen that it is there; so below
   }
 
   u16(): number {
-    return this.#view.getUint16(this.#advance(2), true);
+    const at = this.#advance(2);
+    return (this.#bytes[at] as number) | ((this.#bytes[at + 1] as number) << 8);
   }
 
   u32(): number {
-    return this.#view.getUint32(this.#advance(4), true);
+    return getU32(this.#bytes, this.#advance(4));
   }
 
   u53(): number {
     const at = this.#advance(8);
-    const high = this.#view.getUint32(at + 4, true);
+    const high = getU32(this.#bytes, at + 4);
     if (high >= 0x20_0000) throw new BytesError("integer beyond 2^53");
-    return high * 0x1_0000_0000 + this.#view.getUint32(at, true);
+    return high * 0x1_0000_0000 + getU32(this.#bytes, at);
   }
 
   u64(): bigint {
-    return this.#view.getBigUint64(this.#advance(8), true);
+    return this.#view().getBigUint64(this.#advance(8), true);
   }
 
   f64(): number {
-    return this.#view.getFloat64(this.#advance(8), true);
+    return this.#view().getFloat64(this.#advance(8), true);
   }
 
   varint(): number {
@@ -250,6 +265,10 @@ export class ByteReader {
   /** Fails unless everything was read: trailing bytes mean another format. */
   end(): void {
     if (this.remaining !== 0) throw new BytesError(`${this.remaining} trailing bytes`);
+  }
+
+  #view(): DataView {
+    return new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
   }
 
   #advance(size: number): number {

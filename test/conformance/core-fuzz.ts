@@ -5,7 +5,7 @@
  * step; then everything heals, and the cluster must make progress within a bound.
  *
  * F1. Faults stay within what the contract promises to survive: disks lose only what was not synced, except that one
- *     machine at a time may have one damaged record and says so.
+ *     machine at a time may have one damaged record, an entry or a vote, and says so.
  * F2. Everything random comes from the seed, the cores' own draws too: a seed replays step by step.
  */
 import { assert } from "../../src/base/assert.ts";
@@ -18,6 +18,7 @@ import {
   type MemberRole,
 } from "../../src/consensus/contract/configuration.ts";
 import type { CoreFactory } from "../../src/consensus/contract/core.ts";
+import { RecordKind } from "../../src/consensus/contract/record.ts";
 import { hasQuorum } from "../../src/consensus/quorum/quorum.ts";
 import { Cluster, type Fact } from "../scenario/cluster.ts";
 import type { Lens } from "../scenario/safety.ts";
@@ -45,6 +46,7 @@ export interface FuzzTally {
   truncations: number;
   reads: number;
   damages: number;
+  lostVotes: number;
   repairs: number;
   resignations: number;
   /** Runs that rightly ended without a leader, because a damaged voter is not replaced by itself. */
@@ -62,6 +64,7 @@ export const emptyTally = (): FuzzTally => ({
   truncations: 0,
   reads: 0,
   damages: 0,
+  lostVotes: 0,
   repairs: 0,
   resignations: 0,
   blocked: 0,
@@ -267,6 +270,12 @@ class FuzzRun {
     const cluster = this.#cluster;
     if (cluster.ids.some((other) => cluster.machine(other).damagedUpTo !== undefined)) return; // F1
     if (this.#options.nodes < 3) return;
+    const votes = this.#options.lens !== undefined && cluster.machine(id).disk.some((r) => r.kind === RecordKind.vote);
+    if (votes && this.#prng.chance(0.3)) {
+      cluster.damageVote(id);
+      this.#tally.lostVotes++;
+      return;
+    }
     const first = cluster.machine(id).checkpoint.index + 1;
     const last = cluster.safety.durableLast(id);
     if (last < first) return;

@@ -59,6 +59,8 @@ export class LoneCore {
       readonly nodes?: number;
       readonly log?: readonly number[];
       readonly term?: number;
+      /** A vote of this term was durable and cannot be read; the log is complete. */
+      readonly lostVoteTerm?: number;
       readonly random?: () => number;
       readonly configuration?: Configuration;
     } = {},
@@ -85,6 +87,7 @@ export class LoneCore {
         },
         records: [vote, ...entries],
         damagedUpTo: undefined,
+        lostVoteTerm: options.lostVoteTerm === undefined ? undefined : term(options.lostVoteTerm),
       },
       0,
     );

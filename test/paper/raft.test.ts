@@ -92,6 +92,17 @@ describe("§5.1 Raft basics: terms are a logical clock", () => {
     expect(made.core(n(1)).term).toBe(made.core(n(2)).term);
   });
 
+  test("a term whose vote can no longer be read still counts: no vote in it, and no following of an older leader", () => {
+    const core = lone({ term: 1, log: [1], lostVoteTerm: 4 });
+    expect(core.core.term).toBe(4);
+    const stale = core.ask(2, appendOf({ term: 3, leaderLog: [1, 3], previous: 1 }));
+    expect(only(stale, "append-response")).toEqual([]);
+    for (const { message } of stale) expect(message.term).toBe(4);
+    expect(granted(core.ask(3, voteRequest({ term: 4, lastIndex: 9, lastTerm: 3 })))).toBe(false);
+    const [first] = core.written;
+    expect([first?.term, core.written.length]).toEqual([4, 1]); // written anew, so that the next start can read it
+  });
+
   test("the term is on disk before it is shown", () => {
     const core = lone({ term: 1 });
     expect(core.hear(2, appendOf({ term: 4, leaderLog: [], previous: 0 }))).toEqual([]);
@@ -533,6 +544,25 @@ describe("§7 log compaction", () => {
     made.run(2 * electionMs);
     expect(made.machine(n(3)).applied).toBe(7);
     expect(made.core(n(3)).status().first, "nothing before the snapshot was sent").toBeGreaterThan(6);
+  });
+
+  test("a leader whose log is not the group's is one no longer: it steps down before a snapshot replaces its log", () => {
+    const core = lone({ log: [1, 2, 2] });
+    core.lapse();
+    core.ask(2, { type: "vote-response", term: term(2), pre: true, granted: true, asked: term(3) });
+    core.ask(2, { type: "vote-response", term: term(3), pre: false, granted: true, asked: term(3) });
+    expect(core.core.role).toBe("leader");
+    core.hear(2, { type: "heartbeat-response", term: term(3), round: 1, last: logIndex(3) }); // nothing is committed yet
+    // Others have gone on without it, and committed [1, 1] in a term that it has not heard of.
+    const { configuration } = core.core.status();
+    const [, second] = entriesOf([1, 1]);
+    core.step({
+      type: "installed",
+      start: { index: logIndex(2), term: term(1), chain: second?.chain ?? -1, configuration },
+    });
+    const { role, first, last, commit } = core.core.status();
+    expect([role, first, last, commit]).toEqual(["follower", 3, 2, 2]);
+    expect(core.step({ type: "propose", body: new Uint8Array(1), bodyCrc: 0 }).outcome?.type).toBe("refused");
   });
 
   test("a restart begins at the checkpoint, with its configuration and the log that follows", () => {

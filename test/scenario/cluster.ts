@@ -12,7 +12,7 @@
 import { crc32 } from "node:zlib";
 import { assert } from "../../src/base/assert.ts";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
-import { type LogIndex, logIndex, type NodeId, term } from "../../src/base/ids.ts";
+import { type LogIndex, logIndex, type NodeId, type Term, term } from "../../src/base/ids.ts";
 import {
   type Configuration,
   EMPTY_CONFIGURATION,
@@ -123,6 +123,8 @@ export interface Machine {
   checkpoint: LogStart;
   applied: LogIndex;
   damagedUpTo: LogIndex | undefined;
+  /** The term of a vote that was durable and cannot be read any more. */
+  lostVoteTerm: Term | undefined;
   /** Set while the disk finishes nothing. */
   diskHeld: boolean;
   offsetMs: number;
@@ -131,6 +133,11 @@ export interface Machine {
 }
 
 const linkKey = (from: NodeId, to: NodeId): string => `${from}>${to}`;
+
+function toDisk(machine: Machine, records: readonly LogRecord[]): void {
+  machine.disk.push(...records);
+  if (records.some((r) => r.kind === RecordKind.vote)) machine.lostVoteTerm = undefined; // a newer one says all
+}
 
 export class Cluster {
   nowMs = 0;
@@ -205,6 +212,7 @@ export class Cluster {
       checkpoint: { index: logIndex(0), term: term(0), chain: 0, configuration },
       applied: logIndex(0),
       damagedUpTo: undefined,
+      lostVoteTerm: undefined,
       diskHeld: false,
       offsetMs: clock.offsetMs,
       rate: clock.rate,
@@ -225,7 +233,12 @@ export class Cluster {
     const priority = this.#options.priority?.(id) ?? 0;
     const core = this.#options.factory(
       { ...this.#tunables, id, random, priority, crc32 },
-      { start, records: [...machine.disk], damagedUpTo: machine.damagedUpTo },
+      {
+        start,
+        records: [...machine.disk],
+        damagedUpTo: machine.damagedUpTo,
+        lostVoteTerm: machine.lostVoteTerm,
+      },
       this.#clock(machine),
     );
     machine.applied = machine.checkpoint.index;
@@ -239,7 +252,7 @@ export class Cluster {
     const machine = this.machine(id);
     this.core(id);
     const survived = machine.open.flatMap((write) => write.records).slice(0, keep);
-    machine.disk.push(...survived);
+    toDisk(machine, survived);
     machine.open = [];
     machine.core = undefined;
     this.safety.crashed(id, survived);
@@ -263,6 +276,21 @@ export class Cluster {
     machine.damagedUpTo = logIndex(Math.max(last, machine.damagedUpTo ?? 0));
   }
 
+  /**
+   * Makes the newest vote on a stopped machine unreadable; its header, and so its term, can still be read. Older votes are
+   * still there, as in a log.
+   */
+  damageVote(id: NodeId): void {
+    const machine = this.machine(id);
+    assert(machine.core === undefined, "only a stopped machine is damaged", { id });
+    const at = machine.disk.findLastIndex((record) => record.kind === RecordKind.vote);
+    const vote = machine.disk[at];
+    assert(vote !== undefined, "a vote on the disk", { id });
+    machine.disk.splice(at, 1);
+    machine.lostVoteTerm = vote.term;
+    machine.damagedUpTo ??= logIndex(this.safety.durableLast(id)); // a sticky record is damage like any other
+  }
+
   /** A stopped machine loses its disk and comes back as a stranger under its old id. */
   wipe(id: NodeId): void {
     const machine = this.machine(id);
@@ -271,6 +299,7 @@ export class Cluster {
     machine.disk = [];
     machine.checkpoint = { index: logIndex(0), term: term(0), chain: 0, configuration: EMPTY_CONFIGURATION };
     machine.damagedUpTo = undefined;
+    machine.lostVoteTerm = undefined;
     this.safety.wiped(id);
     this.start(id);
   }
@@ -328,7 +357,7 @@ export class Cluster {
     const machine = this.machine(id);
     const write = machine.open.shift();
     if (write === undefined) return;
-    machine.disk.push(...write.records);
+    toDisk(machine, write.records);
     this.safety.synced(id, write.ticket);
     this.#options.observe?.({ type: "synced", id, ticket: write.ticket });
     if (machine.core !== undefined) {

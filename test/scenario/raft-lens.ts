@@ -1,8 +1,8 @@
 /** The safety observer's window into Raft: what its frames claim, whom its vote records name, and one line for traces. */
-import { ByteReader } from "../../src/base/bytes.ts";
-import { type NodeId, nodeId } from "../../src/base/ids.ts";
+import type { NodeId } from "../../src/base/ids.ts";
 import { type LogRecord, RecordKind } from "../../src/consensus/contract/record.ts";
 import { decodeRaftMessage, type RaftMessage } from "../../src/consensus/raft/messages.ts";
+import { decodeVote } from "../../src/consensus/raft/vote-record.ts";
 import type { Claim, Lens } from "./safety.ts";
 
 export const raftLens: Lens = {
@@ -32,9 +32,8 @@ export const raftLens: Lens = {
     }
   },
 
-  votedFor(record: LogRecord): NodeId | undefined {
-    const named = new ByteReader(record.body).varint();
-    return named === 0 ? undefined : nodeId(named);
+  votedFor(record: LogRecord): NodeId | "unreadable" | undefined {
+    return decodeVote(record).votedFor;
   },
 
   describe(frame: Uint8Array): string {

@@ -38,8 +38,8 @@ export type Claim =
 export interface Lens {
   /** What must be durable at the sender when the frame leaves. */
   claims(frame: Uint8Array, link: { readonly from: NodeId; readonly to: NodeId }): readonly Claim[];
-  /** Whom a vote record names; undefined: it only records the term. */
-  votedFor(record: LogRecord): NodeId | undefined;
+  /** Whom a vote record names; undefined: it only records the term; `unreadable`: a vote that it does not know any more. */
+  votedFor(record: LogRecord): NodeId | "unreadable" | undefined;
   /** I10 holds for this engine. */
   readonly ownTermOnly: boolean;
   /** One line for a trace. */
@@ -529,6 +529,7 @@ export class SafetyObserver {
       assert(!node.votes.has(record.term), "I5: a vote was forgotten", { id, term: record.term });
       return;
     }
+    if (candidate === "unreadable") return; // it is still the vote that we saw
     const known = node.votes.get(record.term);
     assert(known === undefined || known === candidate, "I5: two votes in one term", {
       id,
@@ -557,7 +558,7 @@ export class SafetyObserver {
       if (record.kind === RecordKind.vote) {
         node.durableTerm = Math.max(node.durableTerm, record.term);
         const candidate = this.#lens?.votedFor(record);
-        if (candidate !== undefined) {
+        if (candidate !== undefined && candidate !== "unreadable") {
           const known = node.durableVotes.get(record.term);
           assert(known === undefined || known === candidate, "I5: two durable votes in one term", {
             id,

@@ -21,6 +21,7 @@
  *   stall n1 on|off                   the host's disk watchdog speaks
  *   crash n1 [k]                      k of the open records reached the disk all the same; `start n1` runs it again
  *   damage n1 5                       the record of entry 5 on the stopped n1 is unreadable
+ *   damage n1 vote                    the newest vote on the stopped n1 is unreadable, but for its term
  *   checkpoint n1 [keeping k]         the state is durable, the log forgets all but k entries of it
  *   snapshots held|free               transfers wait for `install n1 > n2` or `fail n1 > n2`
  *   lost n1 n2                        n1's connection to n2 broke
@@ -214,6 +215,7 @@ class ScriptRun {
         cluster.start(node(words[0]));
         return this.#say(node(words[0]), `starts with log ${this.#logSpan(node(words[0]))}`);
       case "damage":
+        if (words[1] === "vote") return cluster.damageVote(node(words[0]));
         return cluster.damage(node(words[0]), logIndex(number(words[1])));
       case "checkpoint":
         return cluster.checkpoint(node(words[0]), words[2] === undefined ? 0 : number(words[2]));

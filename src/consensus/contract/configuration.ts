@@ -56,12 +56,14 @@ export function replicas(configuration: Configuration): readonly NodeId[] {
 }
 
 const VERSION = 1;
+const VOTER = 1;
+const PROMOTE = 2;
 
 export function encodeConfiguration(configuration: Configuration): Uint8Array {
   const out = new ByteWriter().u8(VERSION).varint(configuration.members.length);
   for (const m of configuration.members) {
     out.varint(m.id).u53(m.incarnation);
-    out.u8((m.role === "voter" ? 1 : 0) | (m.promote ? 2 : 0));
+    out.u8((m.role === "voter" ? VOTER : 0) | (m.promote ? PROMOTE : 0));
     out.text(m.name).text(m.address).varint(m.clientUrls.length);
     for (const url of m.clientUrls) out.text(url);
   }
@@ -70,46 +72,50 @@ export function encodeConfiguration(configuration: Configuration): Uint8Array {
   return out.finish();
 }
 
-/** Throws `BytesError` on anything but what `encodeConfiguration` wrote. */
+/** Throws `BytesError` on anything but what `encodeConfiguration` writes of a valid configuration. */
 export function decodeConfiguration(bytes: Uint8Array): Configuration {
   const input = new ByteReader(bytes);
   if (input.u8() !== VERSION) throw new BytesError("unknown configuration version");
   const members: Member[] = [];
-  for (let left = input.varint(); left > 0; left--) {
-    const id = nodeId(input.varint());
-    const memberIncarnation = input.u53();
-    const flags = input.u8();
-    const name = input.text();
-    const address = input.text();
-    const clientUrls: string[] = [];
-    for (let urls = input.varint(); urls > 0; urls--) clientUrls.push(input.text());
-    members.push({
-      id,
-      incarnation: memberIncarnation,
-      role: (flags & 1) !== 0 ? "voter" : "learner",
-      promote: (flags & 2) !== 0,
-      name,
-      address,
-      clientUrls,
-    });
-  }
+  for (let left = input.varint(); left > 0; left--) members.push(decodeMember(input));
   const outgoing: NodeId[] = [];
-  for (let left = input.varint(); left > 0; left--) outgoing.push(nodeId(input.varint()));
+  for (let left = input.varint(); left > 0; left--) outgoing.push(decodeId(input));
   input.end();
   const configuration = { members, outgoing };
-  checkConfiguration(configuration);
+  const fault = faultOf(configuration);
+  if (fault !== undefined) throw new BytesError(`not a configuration: ${fault}`);
   return configuration;
 }
 
-/** Ids sorted and unique, at least one voter. */
+function decodeMember(input: ByteReader): Member {
+  const id = decodeId(input);
+  const incarnation = input.u53();
+  const flags = input.u8();
+  if (flags > (VOTER | PROMOTE)) throw new BytesError("unknown flags of a member");
+  const name = input.text();
+  const address = input.text();
+  const clientUrls: string[] = [];
+  for (let left = input.varint(); left > 0; left--) clientUrls.push(input.text());
+  const role = (flags & VOTER) !== 0 ? "voter" : "learner";
+  return { id, incarnation, role, promote: (flags & PROMOTE) !== 0, name, address, clientUrls };
+}
+
+function decodeId(input: ByteReader): NodeId {
+  const id = input.varint();
+  if (id < 1) throw new BytesError("node ids begin at 1");
+  return nodeId(id);
+}
+
+/** Asserts that members are sorted by id, that no id comes twice, and that a configuration which names anybody has a voter. */
 export function checkConfiguration(configuration: Configuration): void {
-  const { members } = configuration;
-  for (let i = 1; i < members.length; i++) {
-    const before = members[i - 1];
-    const here = members[i];
-    assert(before !== undefined && here !== undefined && before.id < here.id, "members sorted by id", { members });
-  }
-  assert(members.length === 0 || members.some((m) => m.role === "voter"), "a configuration has at least one voter", {
-    members,
-  });
+  const fault = faultOf(configuration);
+  assert(fault === undefined, "a valid configuration", { fault, configuration });
+}
+
+/** What is wrong with it, or undefined. */
+function faultOf({ members, outgoing }: Configuration): string | undefined {
+  if (!members.every((m, i) => i === 0 || (members[i - 1]?.id ?? m.id) < m.id)) return "members are not sorted by id";
+  if (new Set(outgoing).size !== outgoing.length) return "a voter being left is named twice";
+  const isEmpty = members.length === 0 && outgoing.length === 0;
+  return isEmpty || members.some((m) => m.role === "voter") ? undefined : "no member is a voter";
 }

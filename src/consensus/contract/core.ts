@@ -167,6 +167,13 @@ export interface Recovered {
    * reaches that index again the node neither votes nor stands (Alagappan et al. 2018, "PAR").
    */
   readonly damagedUpTo: LogIndex | undefined;
+  /**
+   * The term of a vote (in Paxos: the ballot of a promise) that was durable here and cannot be read any more, when no newer
+   * one can: what it promised still binds. A host that does not even know its term, because the record is lost with its
+   * header and no later vote follows, must not start a core under the old incarnation: as after a lost disk, it comes back
+   * as a stranger. Absent: no vote was lost.
+   */
+  readonly lostVoteTerm?: Term | undefined;
 }
 
 export interface CoreOptions {

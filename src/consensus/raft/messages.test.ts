@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { BytesError } from "../../base/bytes.ts";
-import { logIndex, term } from "../../base/ids.ts";
+import { logIndex, nodeId, term } from "../../base/ids.ts";
+import { encodeConfiguration } from "../contract/configuration.ts";
 import { RecordKind } from "../contract/record.ts";
 import { decodeRaftMessage, encodeRaftMessage, type RaftMessage } from "./messages.ts";
 
@@ -13,14 +14,31 @@ const terms = safe.map(term);
 const indexes = safe.map(logIndex);
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 
-const entries = fc.array(
+const configuration = encodeConfiguration({
+  members: [1, 2, 5].map((id) => ({
+    id: nodeId(id),
+    incarnation: id,
+    role: "voter",
+    promote: false,
+    name: `n${id}`,
+    address: `n${id}:1`,
+    clientUrls: [],
+  })),
+  outgoing: [nodeId(1)],
+});
+
+const contents = fc.oneof(
   fc.record({
-    kind: fc.constantFrom(RecordKind.command, RecordKind.noop, RecordKind.configuration),
-    term: terms,
-    chain: u32,
-    bodyCrc: u32,
+    kind: fc.constantFrom(RecordKind.command, RecordKind.noop),
     body: fc.uint8Array({ maxLength: 300 }),
   }),
+  fc.constant({ kind: RecordKind.configuration, body: configuration }),
+);
+
+const entries = fc.array(
+  fc
+    .record({ content: contents, term: terms, chain: u32, bodyCrc: u32 })
+    .map(({ content, ...rest }) => ({ ...rest, ...content })),
   { maxLength: 5 },
 );
 
@@ -107,6 +125,37 @@ describe("decodeRaftMessage()", () => {
     });
     const huge = new Uint8Array([...frame.subarray(0, frame.length - 1), 0xff, 0xff, 0xff, 0x7f]);
     expect(() => decodeRaftMessage(huge)).toThrow(BytesError);
+  });
+
+  test("refuses an entry that is no valid configuration, before it is in a log", () => {
+    const frame = (body: Uint8Array): Uint8Array =>
+      encodeRaftMessage({
+        type: "append",
+        term: term(1),
+        round: 0,
+        previousIndex: logIndex(0),
+        previousTerm: term(0),
+        commit: logIndex(0),
+        entries: [{ kind: RecordKind.configuration, index: logIndex(1), term: term(1), chain: 0, bodyCrc: 0, body }],
+      });
+    expect(decodeRaftMessage(frame(configuration)).type).toBe("append");
+    expect(() => decodeRaftMessage(frame(configuration.subarray(0, 20)))).toThrow(BytesError);
+    expect(() => decodeRaftMessage(frame(new Uint8Array(0)))).toThrow(BytesError);
+  });
+
+  test("refuses entries beyond the largest index", () => {
+    const body = new Uint8Array(0);
+    const index = logIndex(Number.MAX_SAFE_INTEGER);
+    const frame = encodeRaftMessage({
+      type: "append",
+      term: term(1),
+      round: 0,
+      previousIndex: index,
+      previousTerm: term(0),
+      commit: logIndex(0),
+      entries: [{ kind: RecordKind.command, index, term: term(1), chain: 0, bodyCrc: 0, body }],
+    });
+    expect(() => decodeRaftMessage(frame)).toThrow(BytesError);
   });
 
   test("an entry of a kind that is no position in the log is refused", () => {

@@ -7,7 +7,8 @@
  */
 import { ByteReader, ByteWriter, BytesError } from "../../base/bytes.ts";
 import { type LogIndex, logIndex, type Term, term } from "../../base/ids.ts";
-import type { LogRecord, RecordKind } from "../contract/record.ts";
+import { decodeConfiguration } from "../contract/configuration.ts";
+import { type LogRecord, RecordKind } from "../contract/record.ts";
 
 export interface AppendRequest {
   readonly type: "append";
@@ -162,6 +163,7 @@ function decodeBody(input: ByteReader): RaftMessage {
       const commit = logIndex(input.varint());
       const count = input.varint();
       if (count > input.remaining) throw new BytesError("more entries than bytes");
+      if (previousIndex + count > Number.MAX_SAFE_INTEGER) throw new BytesError("log index beyond 2^53");
       const entries: LogRecord[] = [];
       for (let i = 1; i <= count; i++) entries.push(readEntry(input, logIndex(previousIndex + i)));
       return { type: "append", term: messageTerm, round, previousIndex, previousTerm, commit, entries };
@@ -206,6 +208,8 @@ function readEntry(input: ByteReader, index: LogIndex): LogRecord {
   const entryTerm = term(input.varint());
   const chain = input.u32();
   const bodyCrc = input.u32();
+  const body = input.bytes();
+  if (kind === RecordKind.configuration) decodeConfiguration(body); // refused here, before it is in a log
   // The range check above makes the cast true.
-  return { kind: kind as RecordKind, index, term: entryTerm, chain, bodyCrc, body: input.bytes() };
+  return { kind: kind as RecordKind, index, term: entryTerm, chain, bodyCrc, body };
 }

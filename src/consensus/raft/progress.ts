@@ -2,7 +2,8 @@
  * What the leader knows of one follower, and how much it may send.
  * Owns    the three states: `probe` (one message at a time, to find where the logs meet), `replicate` (a pipeline within
  *         windows of messages and bytes), `snapshot` (nothing, until the transfer ends).
- * Source  Ongaro 2014, sections 3.5 and 10.2.1; flow control as in reference/consensus.md section 3.
+ * Source  Ongaro 2014, sections 3.5 and 10.2.1; the states are those of etcd-io/raft's tracker, with a window of bytes beside
+ *         that of messages.
  */
 import { assert } from "../../base/assert.ts";
 import { type LogIndex, logIndex } from "../../base/ids.ts";
