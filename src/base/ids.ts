@@ -18,7 +18,7 @@ export type Term = Brand<"Term">;
 export type LogIndex = Brand<"LogIndex">;
 /** The random id of one data folder: a wiped disk that returns under its old node id has another one. 48 bits. */
 export type Incarnation = Brand<"Incarnation">;
-/** A client session of a group: the log index of the entry that opened it, so it is never reused. */
+/** A client session of a group: numbered by a counter in the replicated state, from 1, so it is never reused; 0: nobody's. */
 export type SessionId = Brand<"SessionId">;
 
 function checked(value: number, least: number, what: string): number {

@@ -102,6 +102,7 @@ export class Coordination {
       progressIntervalMs: options.watchProgressMs ?? 600_000,
       fragmentBytes: limits.requestBytesMax,
       watchersMax: options.watchersMax ?? 200_000,
+      queueBytesMax: limits.watchQueueBytesMax,
     });
     const turns = new TurnTaking({ access, kv: this.#kv, leases: this.#leases, hub: this.#hub });
     this.#locks = new LockService(access, this.#kv, turns);

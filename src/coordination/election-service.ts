@@ -21,7 +21,7 @@ import {
   TxnRequest,
 } from "./messages.ts";
 import { equalBytes } from "../base/bytes.ts";
-import type { Place, TurnTaking } from "./turn-taking.ts";
+import type { TurnTaking } from "./turn-taking.ts";
 
 export class ElectionService {
   readonly #access: Access;
@@ -36,20 +36,15 @@ export class ElectionService {
 
   /** Waits until the caller leads. If it gives up, its candidacy ends. */
   async campaign(request: CampaignRequest, options: CallOptions = {}): Promise<CampaignResponse> {
-    return await this.#access.within(options, async (signal) => {
-      const place = await this.#turns.enter(request.name, request.lease, request.value, { signal });
-      const leader: LeaderKey = { name: request.name, key: place.key, rev: place.revision, lease: place.lease };
-      try {
+    return await this.#access.within(options, (signal) =>
+      this.#turns.take(request, signal, async (place, turn) => {
+        const leader: LeaderKey = { name: request.name, key: place.key, rev: place.revision, lease: place.lease };
         if (place.before !== undefined && !equalBytes(place.before.value, request.value)) {
           await this.#write(leader, request.value, { signal });
         }
-        const header = await this.#turns.awaitTurn(request.name, place, signal);
-        return { header, leader };
-      } catch (error) {
-        await this.#withdraw(place, leader);
-        throw error;
-      }
-    });
+        return { header: await turn(), leader };
+      }),
+    );
   }
 
   async proclaim(request: ProclaimRequest, options?: CallOptions): Promise<ProclaimResponse> {
@@ -155,14 +150,6 @@ export class ElectionService {
       success: [op],
     });
     return await this.#kv.txn(request, options);
-  }
-
-  async #withdraw(place: Place, leader: LeaderKey): Promise<void> {
-    try {
-      await this.resign({ leader });
-    } catch {
-      await this.#turns.abandon(place); // tells the observer if that fails too
-    }
   }
 }
 

@@ -28,19 +28,16 @@ export class LockService {
 
   /** Waits until the lock is the caller's. If the caller gives up, its place in the queue is given up too. */
   async lock(request: LockRequest, options: CallOptions = {}): Promise<LockResponse> {
-    return await this.#access.within(options, async (signal) => {
-      const place = await this.#turns.enter(request.name, request.lease, NO_VALUE, { signal });
-      try {
-        await this.#turns.awaitTurn(request.name, place, signal);
+    const { name, lease } = request;
+    return await this.#access.within(options, (signal) =>
+      this.#turns.take({ name, lease, value: NO_VALUE }, signal, async (place, turn) => {
+        await turn();
         // While it waited, the lease may have ended and taken the key along.
         const { kvs, header } = await this.#kv.range(RangeRequest.make({ key: place.key }), { signal });
         if (kvs[0]?.createRevision !== place.revision) throw new EtcdError("LOCK_SESSION_EXPIRED");
         return { header, key: place.key };
-      } catch (error) {
-        await this.#turns.abandon(place);
-        throw error;
-      }
-    });
+      }),
+    );
   }
 
   async unlock(request: UnlockRequest, options?: CallOptions): Promise<UnlockResponse> {

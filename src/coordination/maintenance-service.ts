@@ -34,10 +34,11 @@ export class MaintenanceService {
   async status(): Promise<StatusResponse> {
     const { handle, store } = this.#access;
     const status = handle.status();
-    const { fileBytes, usedBytes } = store.size();
+    const { fileBytes, usedBytes } = this.#size();
     const member = status.configuration.members.find((one) => one.id === handle.nodeId);
     const errors = store.alarms.map(({ memberId, alarm }) => `memberID:${memberId} alarm:${alarmName(alarm)} `);
-    if (status.leader === undefined) errors.unshift("etcdserver: no leader");
+    if (status.removedAsOf !== undefined) errors.unshift("the member has been removed from the cluster");
+    else if (status.leader === undefined) errors.unshift("etcdserver: no leader");
     return {
       header: this.#access.headerNow(),
       version: this.#version,
@@ -50,6 +51,14 @@ export class MaintenanceService {
       dbSizeInUse: usedBytes,
       isLearner: member?.role === "learner",
     };
+  }
+
+  /** What the last checkpoint has not yet brought into the engine's file counts as data, and is on its way there. */
+  #size(): { readonly fileBytes: number; readonly usedBytes: number } {
+    const { store } = this.#access;
+    const size = store.size();
+    const usedBytes = size.usedBytes + store.durable.dirtyBytes();
+    return { fileBytes: Math.max(size.fileBytes, usedBytes), usedBytes };
   }
 
   /** Over the whole replicated state. Not etcd's number: that is over its file. */
@@ -116,7 +125,7 @@ export class MaintenanceService {
         if (held !== undefined) {
           sent += held.length;
           // What is left is known only at the end; until then an estimate that is never 0.
-          const remainingBytes = Math.max(piece.length, this.#access.store.size().usedBytes - sent);
+          const remainingBytes = Math.max(piece.length, this.#size().usedBytes - sent);
           yield { header, remainingBytes, blob: held };
         }
         held = piece;

@@ -18,6 +18,11 @@ const LEASE_BYTES = 24;
 /** No block is larger: a value is bounded by the request limit; what claims more is damaged. */
 const BLOCK_BYTES_MAX = 256 * 1024 * 1024;
 
+/** True for the first bytes of a snapshot, at least eight of them. */
+export function beginsLikeSnapshot(bytes: Uint8Array): boolean {
+  return bytes.length >= 8 && new ByteReader(bytes).u64() === MAGIC;
+}
+
 export interface SnapshotLease {
   readonly id: bigint;
   readonly ttl: number;

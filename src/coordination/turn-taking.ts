@@ -27,6 +27,7 @@ import type { WatchHub } from "./watch-hub.ts";
 
 /** Whoever comes without a lease gets one of this length, as etcd's sessions do. */
 const SESSION_TTL_SECONDS = 60;
+const ABANDON_TRIES = 2;
 
 export interface Place {
   readonly key: Uint8Array;
@@ -56,8 +57,27 @@ export class TurnTaking {
     this.#hub = parts.hub;
   }
 
+  /**
+   * Takes a place and lets `use` wait for its turn; `turn` resolves when nobody is ahead. If any of it fails, or the caller
+   * gives up, the place is given up too.
+   */
+  async take<T>(
+    request: { readonly name: Uint8Array; readonly lease: bigint; readonly value: Uint8Array },
+    signal: AbortSignal,
+    use: (place: Place, turn: () => Promise<ResponseHeader | undefined>) => Promise<T>,
+  ): Promise<T> {
+    const { name, lease, value } = request;
+    const place = await this.#enter(name, lease, value, { signal });
+    try {
+      return await use(place, () => this.#awaitTurn(name, place, signal));
+    } catch (error) {
+      await this.#abandon(place);
+      throw error;
+    }
+  }
+
   /** Takes a place under `name` for the lease (0: a new one), or finds the place it has. */
-  async enter(name: Uint8Array, lease: bigint, value: Uint8Array, options: CallOptions): Promise<Place> {
+  async #enter(name: Uint8Array, lease: bigint, value: Uint8Array, options: CallOptions): Promise<Place> {
     const held = lease === 0n ? await this.#newLease(options) : lease;
     const key = placeKey(name, held);
     const request = TxnRequest.make({
@@ -81,7 +101,7 @@ export class TurnTaking {
    * Resolves when nothing created before `place` is left under `name`. Each waits for the one just before, so that a key
    * that goes wakes one waiter, not all.
    */
-  async awaitTurn(name: Uint8Array, place: Place, signal: AbortSignal): Promise<ResponseHeader | undefined> {
+  async #awaitTurn(name: Uint8Array, place: Place, signal: AbortSignal): Promise<ResponseHeader | undefined> {
     for (;;) {
       const response = await this.#kv.range(
         RangeRequest.make({
@@ -144,23 +164,25 @@ export class TurnTaking {
     return new ChangeQueue(this.#hub, { key, rangeEnd: new Uint8Array(0), startRevision }, signal);
   }
 
-  /** Gives a place up after its owner stopped waiting; if that fails, the lease's end does it. */
-  async abandon(place: Place): Promise<void> {
-    try {
-      const { key, revision } = place;
-      await this.#kv.txn(
-        TxnRequest.make({
-          compare: [{ target: CompareTarget.CREATE, key, targetUnion: { type: "createRevision", value: revision } }],
-          success: [{ request: { type: "requestDeleteRange", value: { key } } }],
-        }),
-      );
-    } catch (error) {
-      this.#access.observer.observe({
-        type: "place-not-abandoned",
-        level: "warn",
-        lease: place.lease.toString(16),
-        why: error instanceof Error ? error.message : String(error),
-      });
+  /** Deletes the key of a place that nobody waits at any more; if that fails, the end of its lease does it. */
+  async #abandon({ key, revision, lease }: Place): Promise<void> {
+    const request = TxnRequest.make({
+      compare: [{ target: CompareTarget.CREATE, key, targetUnion: { type: "createRevision", value: revision } }],
+      success: [{ request: { type: "requestDeleteRange", value: { key } } }],
+    });
+    for (let triesLeft = ABANDON_TRIES; triesLeft > 0; triesLeft--) {
+      try {
+        await this.#kv.txn(request);
+        return;
+      } catch (error) {
+        if (triesLeft > 1) continue;
+        this.#access.observer.observe({
+          type: "place-not-abandoned",
+          level: "warn",
+          lease: lease.toString(16),
+          why: error instanceof Error ? error.message : String(error),
+        });
+      }
     }
   }
 }

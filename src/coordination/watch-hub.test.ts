@@ -4,9 +4,17 @@ import { describe, expect, test } from "vitest";
 import { utf8 } from "../base/bytes.ts";
 import { Prng } from "../base/prng.ts";
 import { simKernels } from "../sim/sim-kernels.ts";
-import { CompactionRequest, DeleteRangeRequest, TxnRequest, WatchFilter, type WatchResponse } from "./messages.ts";
+import {
+  CompactionRequest,
+  DeleteRangeRequest,
+  TxnRequest,
+  WatchCreateRequest,
+  WatchFilter,
+  type WatchResponse,
+} from "./messages.ts";
 import { Fixture } from "./testing/fixture.ts";
 import { settle } from "./testing/test-clock.ts";
+import { WatchHub } from "./watch-hub.ts";
 
 const b = utf8;
 const all = { key: new Uint8Array([0]), rangeEnd: new Uint8Array([0]) };
@@ -231,6 +239,106 @@ describe("slow consumers", () => {
       const seen = w.responses.filter((r) => r.watchId === id).flatMap((r) => r.events.map((e) => e.kv?.modRevision));
       expect(seen).toEqual(Array.from({ length: 29 }, (_, i) => i + 2));
     }
+  });
+});
+
+describe("a stream that is handed more than it has room for (W6)", () => {
+  /** A hub of its own on the fixture's store, and what its one stream was handed, turn by turn. */
+  function narrow(f: Fixture, queueBytesMax: number) {
+    const hub = new WatchHub({
+      store: f.store,
+      clock: f.clock,
+      observer: { observe: (event) => f.observed.push(event) },
+      header: (revision) => ({ clusterId: 1n, memberId: 1n, revision, raftTerm: 1 }),
+      progressIntervalMs: 600_000,
+      fragmentBytes: 1_000_000,
+      watchersMax: 1_000,
+      queueBytesMax,
+    });
+    const turns: WatchResponse[][] = [];
+    let open = false;
+    const stream = hub.open({
+      onResponse: (response) => {
+        if (response.events.length === 0) return;
+        if (!open) {
+          open = true;
+          turns.push([]);
+          f.clock.afterTurn(() => {
+            open = false;
+          });
+        }
+        turns.at(-1)?.push(response);
+      },
+      onFailure: (error) => expect(error).toMatchObject({ code: "CLOSED" }),
+    });
+    const create = (request: Partial<WatchCreateRequest>): void =>
+      stream.request({ requestUnion: { type: "createRequest", value: WatchCreateRequest.make(request) } });
+    const revisionsOf = (id: number): readonly (number | undefined)[] =>
+      turns.flat().flatMap((r) => (r.watchId === id ? r.events.map((e) => e.kv?.modRevision) : []));
+    const bytesOf = (turn: readonly WatchResponse[]): number =>
+      turn.flatMap((r) => r.events).reduce((sum, e) => sum + (e.kv?.value.length ?? 0), 0);
+    return { hub, stream, turns, create, revisionsOf, bytesOf };
+  }
+  const five = (value: string) =>
+    TxnRequest.make({
+      success: ["a", "b", "c", "d", "e"].map((key) => ({
+        request: { type: "requestPut", value: { key: b(key), value: b(value) } },
+      })),
+    });
+
+  test("gets the rest from the store in later turns: all of it, in order, once; a revision is never torn", async () => {
+    const f = new Fixture(simKernels);
+    const value = "x".repeat(100);
+    for (let i = 0; i < 30; i++) await f.coordination.txn(five(value));
+    const { hub, turns, create, revisionsOf, bytesOf } = narrow(f, 2_000);
+    for (let i = 0; i < 4; i++) create({ ...all, startRevision: 1, watchId: i + 1 });
+    await settle();
+    for (let i = 0; i < 4; i++) {
+      expect(revisionsOf(i + 1)).toEqual(Array.from({ length: 150 }, (_, k) => 2 + Math.floor(k / 5)));
+    }
+    for (const turn of turns) expect(bytesOf(turn)).toBeLessThan(2_000);
+    expect(turns.length).toBeGreaterThan(25);
+    expect(hub.behindCount).toBe(0);
+    hub.close();
+  });
+
+  test("falls behind while it is live, and is live again; the others do not notice", async () => {
+    const f = new Fixture(simKernels);
+    const { hub, turns, create, revisionsOf } = narrow(f, 300);
+    const other = f.watch().create(all);
+    for (let i = 0; i < 3; i++) create({ ...all, watchId: i + 1 });
+    await other.lines();
+    for (let i = 0; i < 5; i++) void f.coordination.txn(five("y".repeat(100)));
+    await settle();
+    for (let i = 0; i < 3; i++) {
+      expect(revisionsOf(i + 1)).toEqual(Array.from({ length: 25 }, (_, k) => 2 + Math.floor(k / 5)));
+    }
+    for (const turn of turns) expect(turn, "one revision for one watcher, as it does not fit").toHaveLength(1);
+    expect(turns.length).toBeGreaterThan(10);
+    expect((await other.lines()).length).toBeGreaterThan(0);
+    expect([hub.behindCount, hub.watcherCount]).toEqual([0, 3]);
+    hub.close();
+  });
+
+  test("names no revision as reached before it is (W5)", async () => {
+    const f = new Fixture(simKernels);
+    for (let i = 0; i < 4; i++) await f.put("a", "z".repeat(100));
+    const { hub, stream, turns, create } = narrow(f, 50);
+    const heard: string[] = [];
+    stream.close();
+    const second = hub.open({
+      onResponse: (r) => heard.push(r.watchId === -1 ? `at ${r.header?.revision}` : `${r.events.length} events`),
+      onFailure: () => undefined,
+    });
+    second.request({
+      requestUnion: { type: "createRequest", value: WatchCreateRequest.make({ ...all, startRevision: 1 }) },
+    });
+    second.request({ requestUnion: { type: "progressRequest", value: {} } });
+    await settle();
+    expect(heard).toEqual(["0 events", "1 events", "1 events", "1 events", "1 events", "at 5"]);
+    create(all);
+    expect(turns).toEqual([]);
+    hub.close();
   });
 });
 

@@ -8,10 +8,13 @@
  * W3. A stream whose consumer is slow is paused: its watchers fall behind. The others do not notice.
  * W4. A watcher whose next revision was compacted away is cancelled with the compacted revision; it never skips silently.
  * W5. A progress answer names a revision only when everything up to it was delivered to the stream's watchers.
+ * W6. In one turn a stream is handed at most `queueBytesMax` of events, or one revision for one watcher: before its consumer
+ *     can say that it is slow, no more than that gathers in memory. Watchers for whom there was no room fall behind.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Observer } from "../ports/observer.ts";
 import { AlthingError } from "../base/errors.ts";
+import { defaultLimits } from "../config/limits.ts";
 import { etcdErrors, watchRefusals } from "./etcd-error.ts";
 import {
   type Event,
@@ -55,6 +58,8 @@ export interface WatchHubOptions {
   readonly fragmentBytes: number;
   /** Watchers of the whole node; more are refused. */
   readonly watchersMax: number;
+  /** Bytes of events that one stream is handed in one turn (W6). Default: that of `limits.watchQueueBytesMax`. */
+  readonly queueBytesMax?: number;
 }
 
 interface Watcher {
@@ -72,6 +77,17 @@ interface Watcher {
   heard: boolean;
 }
 
+/** What one watcher is handed in one turn. */
+interface Delivery {
+  readonly events: Event[];
+  /** Revision of the newest of them; how many and how many bytes of it there are. */
+  last: number;
+  lastCount: number;
+  lastBytes: number;
+  /** The first revision that found no room (W6). */
+  cut: number | undefined;
+}
+
 /** Changes read from history in one turn for the watchers behind: a few milliseconds at most. */
 const SLICE_CHANGES = 500;
 const SLICE_BYTES = 1024 * 1024;
@@ -86,15 +102,20 @@ export class WatchHub {
   readonly #live = new WatcherIndex<Watcher>();
   readonly #behind = new WatcherIndex<Watcher>();
   readonly #stopListening: () => void;
+  readonly #queueBytesMax: number;
   /** Up to here the live watchers have everything. */
   #published: number;
   #catchUpPlanned = false;
+  /** Counts the turns in which something was handed out. */
+  #turn = 1;
+  #turnOpen = false;
   #progressTimer: Timer | undefined;
   #closed = false;
 
   constructor(options: WatchHubOptions) {
     this.#options = options;
     this.#store = options.store;
+    this.#queueBytesMax = options.queueBytesMax ?? defaultLimits.watchQueueBytesMax;
     this.#published = options.store.publishedRevision;
     this.#stopListening = options.store.listen({
       published: (from, to) => this.#publish(from, to),
@@ -210,35 +231,83 @@ export class WatchHub {
   #publish(from: number, to: number): void {
     this.#published = to;
     if (this.#live.size === 0) return;
-    const deliveries = new Map<Watcher, Event[]>();
+    const deliveries = new Map<Watcher, Delivery>();
     for (const change of this.#store.changes(from, to)) this.#collect(this.#live, change, deliveries);
-    for (const [watcher, events] of deliveries) {
+    let wasCut = false;
+    for (const [watcher, { events, cut }] of deliveries) {
       if (!this.#live.has(watcher)) continue; // cancelled from within an earlier delivery
-      if (watcher.stream.paused) this.#fallBehind(watcher, from);
-      else this.#deliver(watcher, events, to);
+      if (watcher.stream.paused) {
+        this.#fallBehind(watcher, from);
+        continue;
+      }
+      if (cut !== undefined) {
+        this.#fallBehind(watcher, cut);
+        wasCut = true;
+      }
+      this.#deliver(watcher, events, cut === undefined ? to : cut - 1);
     }
+    if (wasCut) this.planCatchUp();
   }
 
-  /** W3. */
+  /** W3, W6. */
   #fallBehind(watcher: Watcher, from: number): void {
     this.#live.delete(watcher);
     watcher.next = Math.max(watcher.next, from);
     this.#behind.add(watcher);
   }
 
-  #collect(index: WatcherIndex<Watcher>, change: HistoryRecord, deliveries: Map<Watcher, Event[]>): void {
+  #collect(index: WatcherIndex<Watcher>, change: HistoryRecord, deliveries: Map<Watcher, Delivery>): void {
     let bare: Event | undefined;
     let whole: Event | undefined;
+    const { modRevision } = change.kv;
     index.match(change.name, (watcher) => {
-      if (change.kv.modRevision < watcher.next) return;
+      if (modRevision < watcher.next) return;
       if (change.tombstone ? !watcher.deletes : !watcher.puts) return;
+      let delivery = deliveries.get(watcher);
+      if (delivery === undefined) deliveries.set(watcher, (delivery = noDelivery()));
+      if (delivery.cut !== undefined) return;
       let event: Event;
       if (watcher.prevKv) event = whole ??= eventOf(change, this.#previous(change));
       else event = bare ??= eventOf(change, undefined);
-      const events = deliveries.get(watcher);
-      if (events === undefined) deliveries.set(watcher, [event]);
-      else events.push(event);
+      this.#handOut(watcher.stream, delivery, event, modRevision);
     });
+  }
+
+  /** W6: takes the event, or cuts the delivery before its revision, which is not torn (W1). */
+  #handOut(stream: Stream, delivery: Delivery, event: Event, revision: number): void {
+    const size = sizeOfEvent(event);
+    if (delivery.last !== revision) {
+      delivery.last = revision;
+      delivery.lastCount = 0;
+      delivery.lastBytes = 0;
+    }
+    const handed = this.#handedBytes(stream);
+    if (handed > delivery.lastBytes && handed + size > this.#queueBytesMax) {
+      delivery.events.length -= delivery.lastCount;
+      stream.handedBytes -= delivery.lastBytes;
+      delivery.cut = revision;
+      return;
+    }
+    delivery.events.push(event);
+    delivery.lastCount++;
+    delivery.lastBytes += size;
+    stream.handedBytes += size;
+  }
+
+  /** What the stream was handed in this turn. */
+  #handedBytes(stream: Stream): number {
+    if (!this.#turnOpen) {
+      this.#turnOpen = true;
+      this.#turn++;
+      this.#options.clock.afterTurn(() => {
+        this.#turnOpen = false;
+      });
+    }
+    if (stream.handedTurn !== this.#turn) {
+      stream.handedTurn = this.#turn;
+      stream.handedBytes = 0;
+    }
+    return stream.handedBytes;
   }
 
   /** The pair before the change, unless it was created by it or lies behind a compaction. */
@@ -250,6 +319,7 @@ export class WatchHub {
   }
 
   #deliver(watcher: Watcher, events: readonly Event[], revision: number): void {
+    if (events.length === 0) return;
     watcher.heard = true;
     const response = { ...blank(this.#options.header(revision)), watchId: watcher.id };
     const parts = watcher.fragment ? fragments(events, this.#options.fragmentBytes) : [events];
@@ -287,7 +357,7 @@ export class WatchHub {
       if (watcher.next < this.#store.compactRevision) this.#cancelCompacted(watcher);
       else from = Math.min(from, watcher.next);
     }
-    const deliveries = new Map<Watcher, Event[]>();
+    const deliveries = new Map<Watcher, Delivery>();
     let end: number;
     try {
       end = this.#readSlice(from, deliveries);
@@ -302,27 +372,29 @@ export class WatchHub {
     }
     for (const watcher of able) {
       if (!this.#behind.has(watcher) || watcher.stream.paused || watcher.next > end) continue;
-      watcher.next = end + 1;
+      const delivery = deliveries.get(watcher);
+      const upTo = delivery?.cut === undefined ? end : delivery.cut - 1;
+      watcher.next = upTo + 1;
       const current = watcher.next > this.#published;
       if (current) {
         this.#behind.delete(watcher);
         this.#live.add(watcher);
       }
-      const events = deliveries.get(watcher);
-      if (events !== undefined) this.#deliver(watcher, events, current ? this.#published : end);
+      if (delivery !== undefined) this.#deliver(watcher, delivery.events, current ? this.#published : upTo);
     }
     for (const stream of new Set(able.map((watcher) => watcher.stream))) stream.answerProgress();
     this.planCatchUp();
   }
 
   /** Reads whole revisions from `from` on until the slice is full; the last one read. */
-  #readSlice(from: number, deliveries: Map<Watcher, Event[]>): number {
+  #readSlice(from: number, deliveries: Map<Watcher, Delivery>): number {
+    const sliceBytes = Math.min(SLICE_BYTES, this.#queueBytesMax);
     let count = 0;
     let bytes = 0;
     let last = from;
     for (const change of this.#store.changes(from, this.#published)) {
       const { modRevision, key, value } = change.kv;
-      if (modRevision !== last && (count >= SLICE_CHANGES || bytes >= SLICE_BYTES)) return modRevision - 1;
+      if (modRevision !== last && (count >= SLICE_CHANGES || bytes >= sliceBytes)) return modRevision - 1;
       last = modRevision;
       count++;
       bytes += key.length + value.length;
@@ -372,6 +444,9 @@ class Stream implements WatchStream {
   readonly #hub: WatchHub;
   readonly listener: WatchListener;
   readonly watchers = new Map<number, Watcher>();
+  /** Bytes of events that it was handed in the hub's turn of that number (W6). */
+  handedBytes = 0;
+  handedTurn = 0;
   #state: "open" | "paused" | "closed" = "open";
   #nextId = 0;
   #progressAsked = false;
@@ -452,6 +527,10 @@ function blank(header: ResponseHeader): WatchResponse {
   };
 }
 
+function noDelivery(): Delivery {
+  return { events: [], last: 0, lastCount: 0, lastBytes: 0, cut: undefined };
+}
+
 const NO_EVENTS: readonly Event[] = [];
 
 function eventOf(change: HistoryRecord, prevKv: KeyValue | undefined): Event {
@@ -463,7 +542,7 @@ function fragments(events: readonly Event[], bytesMax: number): readonly (readon
   const parts: Event[][] = [];
   let bytes = 0;
   for (const event of events) {
-    const size = sizeOf(event.kv) + sizeOf(event.prevKv) + 16;
+    const size = sizeOfEvent(event);
     const part = parts[parts.length - 1];
     if (part === undefined || bytes + size > bytesMax) {
       parts.push([event]);
@@ -474,6 +553,10 @@ function fragments(events: readonly Event[], bytesMax: number): readonly (readon
     }
   }
   return parts;
+}
+
+function sizeOfEvent(event: Event): number {
+  return sizeOf(event.kv) + sizeOf(event.prevKv) + 16;
 }
 
 function sizeOf(kv: KeyValue | undefined): number {

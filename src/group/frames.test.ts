@@ -65,6 +65,8 @@ const frame: fc.Arbitrary<PeerFrame> = fc.oneof(
     offset: safe,
     state: fc.constantFrom("receiving" as const, "done" as const, "refused" as const),
   }),
+  fc.record({ type: fc.constant("not-member" as const), index, term: safe.map(term) }),
+  fc.record({ type: fc.constant("member-query" as const) }),
 );
 
 /** Frames whose last field is "the rest" are whole at any length from there on: those may be cut without being noticed. */
@@ -85,6 +87,8 @@ function openEnd(f: PeerFrame): number {
     case "read-grant":
     case "snapshot-offer":
     case "snapshot-progress":
+    case "not-member":
+    case "member-query":
       return 0;
   }
 }

@@ -40,7 +40,11 @@ export type PeerFrame =
       readonly snapshot: number;
       readonly offset: number;
       readonly state: "receiving" | "done" | "refused";
-    };
+    }
+  /** As of this committed entry the receiver is not a member. */
+  | { readonly type: "not-member"; readonly index: LogIndex; readonly term: Term }
+  /** To be answered with `not-member`, or not at all. */
+  | { readonly type: "member-query" };
 
 const kinds = {
   consensus: 1,
@@ -53,6 +57,8 @@ const kinds = {
   "snapshot-offer": 8,
   "snapshot-chunk": 9,
   "snapshot-progress": 10,
+  "not-member": 11,
+  "member-query": 12,
 } as const satisfies Record<PeerFrame["type"], number>;
 
 const progressStates = ["receiving", "done", "refused"] as const;
@@ -94,6 +100,10 @@ export function encodePeerFrame(group: GroupId, frame: PeerFrame): Uint8Array {
         .finish();
     case "snapshot-progress":
       return out.u53(frame.snapshot).varint(frame.offset).u8(progressStates.indexOf(frame.state)).finish();
+    case "not-member":
+      return out.varint(frame.index).varint(frame.term).finish();
+    case "member-query":
+      return out.finish();
   }
 }
 
@@ -115,6 +125,8 @@ function sizeHint(frame: PeerFrame): number {
     case "read":
     case "read-grant":
     case "snapshot-progress":
+    case "not-member":
+    case "member-query":
       return 40;
   }
 }
@@ -166,6 +178,10 @@ function decodeBody(kind: number, input: ByteReader): PeerFrame | undefined {
       if (state === undefined) throw new BytesError("unknown snapshot state");
       return { type: "snapshot-progress", snapshot, offset, state };
     }
+    case kinds["not-member"]:
+      return { type: "not-member", index: logIndex(input.varint()), term: term(input.varint()) };
+    case kinds["member-query"]:
+      return { type: "member-query" };
     default:
       return undefined;
   }

@@ -13,6 +13,7 @@ import {
   fakeRandom,
   settle,
 } from "../../test/sim/lib/fake-ports.ts";
+import { AssertionError } from "../base/assert.ts";
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { Deferred } from "../base/deferred.ts";
 import { AlthingError } from "../base/errors.ts";
@@ -28,29 +29,28 @@ import {
   term,
 } from "../base/ids.ts";
 import { defaultLimits, defaultTimings } from "../config/limits.ts";
-import type { Configuration } from "../consensus/contract/configuration.ts";
+import { type Configuration, encodeConfiguration, type Member } from "../consensus/contract/configuration.ts";
 import type { ConsensusCore, CoreStatus, Effects, Input, LogStart, Role } from "../consensus/contract/core.ts";
 import { type LogRecord, RecordKind } from "../consensus/contract/record.ts";
 import type { WalDamage, WriteAheadLog } from "../storage/wal/contract.ts";
 import { encodePart } from "./batch.ts";
 import { encodePeerFrame, type PeerFrame } from "./frames.ts";
 import { Group } from "./group.ts";
+import type { PeerAddress } from "./peer-address.ts";
 import { Peers } from "./peers.ts";
 import { Replica } from "./replica.ts";
 
 const GROUP = groupId(1);
-const configuration: Configuration = {
-  members: [1, 2].map((id) => ({
-    id: nodeId(id),
-    incarnation: id * 100,
-    role: "voter",
-    promote: false,
-    name: "",
-    address: `n${id}`,
-    clientUrls: [],
-  })),
-  outgoing: [],
-};
+const memberOf = (id: number): Member => ({
+  id: nodeId(id),
+  incarnation: id * 100,
+  role: "voter",
+  promote: false,
+  name: "",
+  address: `n${id}`,
+  clientUrls: [],
+});
+const configuration: Configuration = { members: [1, 2].map(memberOf), outgoing: [] };
 
 const nothing: Effects = {
   send: [],
@@ -67,22 +67,27 @@ class PuppetCore implements ConsensusCore {
   term: Term = term(1);
   leader: NodeId | undefined = nodeId(2);
   commit: LogIndex;
-  readonly deadlineMs = Number.POSITIVE_INFINITY;
+  deadlineMs = Number.POSITIVE_INFINITY;
   readonly inputs: Input[] = [];
+  configuration: Configuration;
+  configurationIndex: LogIndex;
   readonly #queued = new Map<Input["type"], Partial<Effects>[]>();
   readonly #start: LogStart;
 
   constructor(start: LogStart) {
     this.#start = start;
     this.commit = start.index;
+    this.configuration = start.configuration;
+    this.configurationIndex = start.index;
   }
 
   on(type: Input["type"], effects: Partial<Effects>): void {
     this.#queued.set(type, [...(this.#queued.get(type) ?? []), effects]);
   }
 
-  step(input: Input): Effects {
+  step(input: Input, nowMs: number): Effects {
     this.inputs.push(input);
+    if (input.type === "tick" && Number.isFinite(this.deadlineMs)) this.deadlineMs = nowMs + 50;
     const refused = { type: "refused", reason: "not-leader", leader: this.leader } as const;
     const asks = input.type === "propose" || input.type === "change" || input.type === "transfer";
     return { ...nothing, outcome: asks ? refused : undefined, ...this.#queued.get(input.type)?.shift() };
@@ -96,8 +101,8 @@ class PuppetCore implements ConsensusCore {
       commit: this.commit,
       last: this.commit,
       first: logIndex(this.#start.index + 1),
-      configuration,
-      configurationIndex: this.#start.index,
+      configuration: this.configuration,
+      configurationIndex: this.configurationIndex,
       uncommitted: { entries: 0, bytes: 0 },
       peers: [],
       damaged: false,
@@ -109,7 +114,7 @@ class PuppetCore implements ConsensusCore {
   }
 
   startAt(index: LogIndex): LogStart {
-    return { index, term: this.term, chain: 0, configuration };
+    return { index, term: this.term, chain: 0, configuration: this.configuration };
   }
 }
 
@@ -199,7 +204,16 @@ class Rig {
     return this.#group;
   }
 
-  async open(options: { records?: readonly LogRecord[]; damage?: readonly WalDamage[] } = {}): Promise<this> {
+  async open(
+    options: {
+      records?: readonly LogRecord[];
+      damage?: readonly WalDamage[];
+      bootstrap?: Configuration;
+      self?: { readonly name: string; readonly clientUrls: readonly string[] };
+      /** What the log says beyond the checkpoint. */
+      prepare?: (core: PuppetCore) => void;
+    } = {},
+  ): Promise<this> {
     const { clock, disk, network, observer } = this;
     const ports = { clock, disk, network, observer, kernels: fakeKernels, random: fakeRandom(5) };
     const peers = new Peers(ports, { clusterId: 1, nodeId: nodeId(1), incarnation: incarnation(100) });
@@ -223,14 +237,15 @@ class Rig {
       machine: this.machine,
       core: (_, recovered) => {
         this.#core = new PuppetCore(recovered.start);
+        options.prepare?.(this.#core);
         return this.#core;
       },
       wal: this.wal,
       records: options.records ?? [],
       damage: options.damage ?? [],
       peers,
-      bootstrap: configuration,
-      self: { name: "", clientUrls: [] },
+      bootstrap: options.bootstrap ?? configuration,
+      self: options.self ?? { name: "", clientUrls: [] },
       priority: 0,
       limits: { ...defaultLimits, dirtyBytesMax: 10 },
       timings: defaultTimings,
@@ -239,6 +254,12 @@ class Rig {
     });
     await clock.advance(50);
     return this;
+  }
+
+  /** Node 2 dials this node, which may not know where it is. */
+  async meet(): Promise<void> {
+    this.#two?.setPeers([{ id: nodeId(1), address: "n1", incarnation: 100 }]);
+    await this.clock.advance(50);
   }
 
   /** Node 2 says something. */
@@ -268,7 +289,10 @@ function command(index: number, ...values: number[]): LogRecord {
 }
 
 /** A snapshot that holds the list 1 = [70, 71] at index 9, as the leader would send it. */
-async function offerAt9(): Promise<{ offer: PeerFrame; chunk: PeerFrame }> {
+async function offerAt9(
+  at: Configuration = configuration,
+  leaving: readonly PeerAddress[] = [],
+): Promise<{ offer: PeerFrame; chunk: PeerFrame }> {
   const machine = new AppendMachine();
   machine.apply(appendCommand(1, 70));
   machine.apply(appendCommand(1, 71));
@@ -277,12 +301,12 @@ async function offerAt9(): Promise<{ offer: PeerFrame; chunk: PeerFrame }> {
   for (let index = 1; index <= 9; index++) {
     replica.apply({ ...command(index), kind: RecordKind.noop });
   }
-  const start: LogStart = { index: logIndex(9), term: term(1), chain: 0, configuration };
+  const start: LogStart = { index: logIndex(9), term: term(1), chain: 0, configuration: at };
   const parts: Uint8Array[] = [];
   for await (const part of machine.snapshot().chunks()) parts.push(part);
   const bytes = concatBytes(parts);
   return {
-    offer: { type: "snapshot-offer", snapshot: 3, term: term(1), start, meta: replica.encodeMeta(start) },
+    offer: { type: "snapshot-offer", snapshot: 3, term: term(1), start, meta: replica.encodeMeta(start, leaving) },
     chunk: { type: "snapshot-chunk", snapshot: 3, offset: 0, crc: fakeKernels.crc32(bytes), last: true, bytes },
   };
 }
@@ -521,5 +545,244 @@ describe("damage in the log", () => {
     const start: LogRecord = { ...command(7), kind: RecordKind.start };
     const gone = await new Rig().open({ records: [start] });
     expect(gone.observer.of("log-damaged")).toMatchObject([{ upTo: 7 }]);
+  });
+});
+
+describe("voters that a joint configuration leaves, and names by id only", () => {
+  /** Node 2 is being replaced by node 3. */
+  const joint: Configuration = {
+    members: [1, 3].map(memberOf),
+    outgoing: [nodeId(1), nodeId(2)],
+  };
+  const configurationEntry = (index: number): LogRecord => ({
+    ...command(index),
+    kind: RecordKind.configuration,
+    body: encodeConfiguration(joint),
+  });
+  const enter = (index: number): Partial<Effects> => ({
+    committed: [configurationEntry(index)],
+    events: [{ type: "configuration", configuration: joint, index: logIndex(index), committed: true }],
+  });
+  const dials = (rig: Rig): readonly string[] => [...new Set(rig.network.dialled.map((d) => d.address))].sort();
+
+  test("are found after a restart from a checkpoint that was written in the joint half", async () => {
+    const rig = await new Rig().open();
+    rig.core.configuration = joint;
+    rig.core.configurationIndex = logIndex(1);
+    await rig.lead(enter(1));
+    await rig.group.checkpoint();
+    expect(rig.group.status().checkpoint).toBe(1);
+
+    const again = new Rig();
+    for (const [path, bytes] of rig.disk.files) again.disk.files.set(path, bytes);
+    await again.open(); // nothing is left in the log
+    expect(again.core.configuration).toEqual(joint);
+    expect(dials(again)).toEqual(["n2"]); // nobody listens at n3
+    expect(again.group.status().checkpoint).toBe(1);
+  });
+
+  test("are found after a restart from an older checkpoint, or from none", async () => {
+    const again = new Rig();
+    await again.open({
+      records: [configurationEntry(1)],
+      prepare: (core) => {
+        core.configuration = joint;
+        core.configurationIndex = logIndex(1);
+      },
+    });
+    expect(dials(again)).toEqual(["n2"]);
+  });
+
+  test("are found by a node that got the state as a snapshot, and stay known when it restarts", async () => {
+    const rig = await new Rig().open({ bootstrap: { members: [], outgoing: [] } });
+    const { offer, chunk } = await offerAt9(joint, [{ id: nodeId(2), address: "n2", incarnation: 200 }]);
+    rig.core.on("installed", {
+      events: [{ type: "configuration", configuration: joint, index: logIndex(9), committed: true }],
+    });
+    await rig.meet();
+    await rig.hear(offer);
+    rig.core.commit = logIndex(0);
+    await rig.hear(chunk);
+    await rig.clock.advance(50);
+    expect(rig.group.applied).toBe(9);
+    expect(dials(rig)).toContain("n2");
+
+    const again = new Rig();
+    for (const [path, bytes] of rig.disk.files) again.disk.files.set(path, bytes);
+    await again.open();
+    expect(dials(again)).toEqual(["n2"]);
+  });
+});
+
+describe("what a node tells of itself", () => {
+  async function unbound(): Promise<{ rig: Rig; unhandled: unknown[]; stop: () => void }> {
+    const rig = await new Rig().open({ self: { name: "one", clientUrls: [] } });
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    const before = process.listeners("unhandledRejection");
+    process.removeAllListeners("unhandledRejection");
+    process.on("unhandledRejection", note);
+    const stop = (): void => {
+      process.off("unhandledRejection", note);
+      for (const one of before) process.on("unhandledRejection", one);
+    };
+    rig.core.role = "leader";
+    rig.core.leader = nodeId(1);
+    return { rig, unhandled, stop };
+  }
+
+  test("is tried again after an operating error", async () => {
+    const { rig, unhandled, stop } = await unbound();
+    try {
+      await rig.clock.advance(6_000);
+    } finally {
+      stop();
+    }
+    const changes = rig.core.inputs.filter((input) => input.type === "change");
+    expect(changes.length).toBeGreaterThan(2); // each was refused
+    expect(changes[0]).toMatchObject({ members: [{ id: 1, name: "one" }, { id: 2 }] });
+    expect(unhandled).toEqual([]);
+  });
+
+  test("does not hide a bug: a failed assertion stops the node", async () => {
+    const { rig, unhandled, stop } = await unbound();
+    rig.core.on("change", { outcome: undefined });
+    try {
+      await rig.clock.advance(300);
+      await settle();
+    } finally {
+      stop();
+    }
+    expect(unhandled).toEqual([expect.any(AssertionError)]);
+  });
+});
+
+describe("a node that may have been removed", () => {
+  const only = (...ids: number[]): Configuration => ({ members: ids.map(memberOf), outgoing: [] });
+  const notMember = (index: number, at: number): PeerFrame => ({
+    type: "not-member",
+    index: logIndex(index),
+    term: term(at),
+  });
+  const ticks = (rig: Rig): number => rig.core.inputs.filter((input) => input.type === "tick").length;
+  const toldOf = (rig: Rig, type: PeerFrame["type"]): readonly PeerFrame[] => rig.told.filter((f) => f.type === type);
+
+  test("believes what its own log does not reach, says so once, and gets no ticks any more (D2)", async () => {
+    const rig = await new Rig().open();
+    let changes = 0;
+    rig.group.onChange(() => void changes++);
+    rig.core.deadlineMs = rig.clock.monotonicMs();
+    await rig.lead({});
+    await rig.clock.advance(500);
+    expect(ticks(rig)).toBeGreaterThan(8);
+    await rig.hear(notMember(9, 2)); // the log is of term 1
+    const before = ticks(rig);
+    await rig.hear(notMember(10, 2));
+    await rig.lead({});
+    await rig.clock.advance(5_000);
+    expect(ticks(rig)).toBe(before);
+    expect(rig.group.status().removedAsOf).toBe(9);
+    expect(rig.observer.of("removed-from-group")).toMatchObject([{ level: "warn", asOf: 9 }]);
+    expect(changes).toBe(1);
+  });
+
+  test("does not believe what its own log goes beyond, nor what it knows better (D2)", async () => {
+    const rig = await new Rig().open();
+    rig.core.commit = logIndex(4);
+    await rig.hear(notMember(4, 2)); // a term may be told wrongly, a committed configuration that has us not
+    rig.core.configurationIndex = logIndex(8);
+    rig.core.configuration = only(1, 2);
+    await rig.hear(notMember(7, 1));
+    expect(rig.group.status().removedAsOf).toBeUndefined();
+    rig.core.configuration = only(2);
+    await rig.hear(notMember(7, 1));
+    expect(rig.group.status().removedAsOf).toBeUndefined();
+    await rig.hear(notMember(8, 1));
+    expect(rig.group.status().removedAsOf).toBe(8);
+  });
+
+  test("as a leader of the past finds by its own ticks that it leads no more, and then rests too", async () => {
+    const rig = await new Rig().open();
+    rig.core.deadlineMs = rig.clock.monotonicMs();
+    rig.core.role = "leader";
+    rig.core.leader = nodeId(1);
+    await rig.lead({});
+    await rig.hear(notMember(9, 2));
+    const before = ticks(rig);
+    await rig.clock.advance(500);
+    expect(ticks(rig)).toBeGreaterThan(before + 8);
+    rig.core.role = "follower";
+    rig.core.leader = undefined;
+    const after = ticks(rig);
+    await rig.clock.advance(5_000);
+    expect(ticks(rig)).toBe(after);
+  });
+
+  test("takes part again when a later configuration has it", async () => {
+    const rig = await new Rig().open();
+    await rig.hear(notMember(9, 2));
+    const enter = (index: number, configured: Configuration): Partial<Effects> => {
+      rig.core.configuration = configured;
+      rig.core.configurationIndex = logIndex(index);
+      return {
+        events: [{ type: "configuration", configuration: configured, index: logIndex(index), committed: true }],
+      };
+    };
+    await rig.lead(enter(9, only(1, 2)));
+    await rig.lead(enter(10, only(2)));
+    expect(rig.group.status().removedAsOf).toBe(9);
+    rig.core.deadlineMs = rig.clock.monotonicMs();
+    const before = ticks(rig);
+    await rig.lead(enter(11, only(1, 2)));
+    expect(rig.group.status()).not.toHaveProperty("removedAsOf");
+    expect(rig.observer.of("returned-to-group")).toMatchObject([{ level: "info", index: 11 }]);
+    await rig.clock.advance(200);
+    expect(ticks(rig)).toBeGreaterThan(before + 2);
+  });
+
+  test("whose own log ends with its removal asks, when nobody speaks to it, whether that is the last word", async () => {
+    const rig = await new Rig().open({ bootstrap: only(1, 2) });
+    rig.core.configuration = only(2);
+    for (let i = 0; i < 10; i++) {
+      await rig.clock.advance(500);
+      await rig.lead({});
+    }
+    expect(toldOf(rig, "member-query")).toEqual([]);
+    await rig.clock.advance(4_000);
+    expect(toldOf(rig, "member-query").length).toBeGreaterThan(1);
+    expect(toldOf(rig, "member-query").length).toBeLessThan(5);
+    rig.core.configuration = only(1, 2);
+    const before = rig.told.length;
+    await rig.clock.advance(4_000);
+    expect(rig.told.slice(before)).toEqual([]);
+  });
+
+  test("is told so by a node whose configuration is committed and not joint, and by no other (D1)", async () => {
+    const rig = await new Rig().open({ bootstrap: only(1) });
+    await rig.meet();
+    rig.core.commit = logIndex(6);
+    rig.core.configurationIndex = logIndex(7);
+    await rig.lead({});
+    rig.core.configurationIndex = logIndex(5);
+    rig.core.configuration = { ...only(1), outgoing: [nodeId(1), nodeId(3)] };
+    await rig.hear({ type: "member-query" });
+    rig.core.configuration = only(1, 2);
+    await rig.hear({ type: "member-query" });
+    expect(toldOf(rig, "not-member")).toEqual([]);
+    rig.core.configuration = only(1);
+    await rig.hear({ type: "member-query" });
+    await rig.lead({});
+    expect(toldOf(rig, "not-member")).toEqual([notMember(6, 1), notMember(6, 1)]);
+  });
+
+  test("does not answer others", async () => {
+    const rig = await new Rig().open({ bootstrap: only(1) });
+    await rig.meet();
+    rig.core.configuration = only(3);
+    rig.core.commit = logIndex(6);
+    await rig.hear(notMember(6, 1));
+    expect(rig.group.status().removedAsOf).toBe(6);
+    await rig.hear({ type: "member-query" });
+    expect(toldOf(rig, "not-member")).toEqual([]);
   });
 });

@@ -71,4 +71,6 @@ export interface GroupStatus extends CoreStatus {
   readonly diskFull: boolean;
   /** True while acknowledged entries are missing here, or their damaged records have not yet left the disk. */
   readonly damaged: boolean;
+  /** Set once this node knows that it is not a member any more: as of this index. */
+  readonly removedAsOf?: LogIndex;
 }

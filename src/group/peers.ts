@@ -19,18 +19,12 @@ import type { Timer } from "../ports/clock.ts";
 import type { Connection, Listener } from "../ports/network.ts";
 import type { Ports } from "../ports/ports.ts";
 import { decodePeerFrame, encodePeerFrame, type PeerFrame } from "./frames.ts";
+import type { PeerAddress } from "./peer-address.ts";
 
 export interface PeerIdentity {
   readonly clusterId: number;
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
-}
-
-export interface PeerAddress {
-  readonly id: NodeId;
-  readonly address: string;
-  /** 0: not yet bound, any is welcome. */
-  readonly incarnation: number;
 }
 
 export interface PeerListener {

@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { AppendMachine, type Appended, appendCommand } from "../../test/sim/lib/append-machine.ts";
 import { BytesError, concatBytes, EMPTY_BYTES } from "../base/bytes.ts";
-import { logIndex, sessionId, term } from "../base/ids.ts";
+import { logIndex, nodeId, sessionId, term } from "../base/ids.ts";
 import { EMPTY_CONFIGURATION } from "../consensus/contract/configuration.ts";
 import type { LogStart } from "../consensus/contract/core.ts";
 import { type LogRecord, RecordKind } from "../consensus/contract/record.ts";
@@ -93,19 +93,36 @@ describe("Replica", () => {
     expect(startOfMeta(meta)).toEqual(startAt(1));
     const other = make();
     await other.replica.machine.restore(replica.machine.snapshot().chunks());
-    expect(other.replica.restoreMeta(meta)).toEqual(startAt(1));
+    expect(other.replica.restoreMeta(meta)).toEqual({ start: startAt(1), leaving: [] });
     other.replica.apply(entry(2, [put(1, 2, 11, 12)])); // the first of them is known to have been executed
     expect(other.replica.machine.query(1)).toEqual([10, 11, 12]);
     expect(() => other.replica.encodeMeta(startAt(1))).toThrow("applied point");
+  });
+
+  test("encodeMeta() keeps where the voters are that a joint configuration leaves", () => {
+    const { replica } = make();
+    replica.apply(entry(1, [], RecordKind.noop));
+    const leaving = [
+      { id: nodeId(4), address: "n4:1", incarnation: 44 },
+      { id: nodeId(5), address: "n5:1", incarnation: 0 },
+    ];
+    const meta = replica.encodeMeta(startAt(1), leaving);
+    expect(startOfMeta(meta)).toEqual(startAt(1));
+    expect(make().replica.restoreMeta(meta)).toEqual({ start: startAt(1), leaving });
+    expect(replica.encodeMeta(startAt(1))[0], "what an earlier version wrote and reads").toBe(1);
   });
 
   test("restoreMeta() throws BytesError on every shorter meta and on an unknown version", () => {
     const { replica } = make();
     replica.apply(entry(1, [{ type: "open-session", nonce: 1 }, put(1, 1, 10)]));
     const meta = replica.encodeMeta(startAt(1));
-    for (let length = 0; length < meta.length; length++) {
-      expect(() => make().replica.restoreMeta(meta.subarray(0, length))).toThrow(BytesError);
+    const leaving = [{ id: nodeId(4), address: "n4:1", incarnation: 44 }];
+    for (const whole of [meta, replica.encodeMeta(startAt(1), leaving)]) {
+      for (let length = 0; length < whole.length; length++) {
+        expect(() => make().replica.restoreMeta(whole.subarray(0, length))).toThrow(BytesError);
+      }
     }
+    expect(() => make().replica.restoreMeta(new Uint8Array([0, ...meta.subarray(1)]))).toThrow(BytesError);
     expect(() => make().replica.restoreMeta(new Uint8Array([9, ...meta.subarray(1)]))).toThrow(BytesError);
     expect(() => startOfMeta(EMPTY_BYTES)).toThrow(BytesError);
   });

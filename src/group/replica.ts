@@ -7,11 +7,12 @@
  */
 import { assert } from "../base/assert.ts";
 import { ByteReader, ByteWriter, BytesError } from "../base/bytes.ts";
-import { type LogIndex, logIndex, type SessionId, term } from "../base/ids.ts";
+import { type LogIndex, logIndex, nodeId, type SessionId, term } from "../base/ids.ts";
 import { decodeConfiguration, encodeConfiguration } from "../consensus/contract/configuration.ts";
 import type { LogStart } from "../consensus/contract/core.ts";
 import { type LogRecord, RecordKind } from "../consensus/contract/record.ts";
 import { decodeParts } from "./batch.ts";
+import type { PeerAddress } from "./peer-address.ts";
 import { Sessions } from "./sessions.ts";
 import type { StateMachine } from "./state-machine.ts";
 
@@ -24,7 +25,15 @@ export interface ReplicaListener<Result> {
   noSession(session: SessionId): void;
 }
 
-const META_VERSION = 1;
+/** 2: with the addresses of voters that a joint configuration leaves; written only when there are some. */
+const META_VERSION_MAX = 2;
+
+/** What a meta says beside the sessions. */
+export interface MetaHead {
+  readonly start: LogStart;
+  /** Where the voters are that the configuration in force leaves: it names them by id only. */
+  readonly leaving: readonly PeerAddress[];
+}
 
 export function encodeStart(out: ByteWriter, start: LogStart): void {
   out.varint(start.index).varint(start.term).u32(start.chain).bytes(encodeConfiguration(start.configuration));
@@ -96,28 +105,42 @@ export class Replica<Result, Query, Answer> {
   }
 
   /** Everything besides the machine's own state, as of the applied point, which `start` describes. */
-  encodeMeta(start: LogStart): Uint8Array {
+  encodeMeta(start: LogStart, leaving: readonly PeerAddress[] = []): Uint8Array {
     assert(start.index === this.#applied, "A1: a checkpoint is taken at the applied point", { start: start.index });
-    const out = new ByteWriter(1024).u8(META_VERSION);
+    const out = new ByteWriter(1024).u8(leaving.length === 0 ? 1 : 2);
     encodeStart(out, start);
+    if (leaving.length > 0) {
+      out.varint(leaving.length);
+      for (const { id, address, incarnation } of leaving) out.varint(id).text(address).u53(incarnation);
+    }
     return out.bytes(this.sessions.encode(this.machine.results)).finish();
   }
 
   /** Takes over the meta of a checkpoint or snapshot whose state the machine already has. Throws `BytesError`. */
-  restoreMeta(meta: Uint8Array): LogStart {
+  restoreMeta(meta: Uint8Array): MetaHead {
     const input = new ByteReader(meta);
-    if (input.u8() !== META_VERSION) throw new BytesError("unknown version of a checkpoint");
-    const start = decodeStart(input);
+    const head = decodeHead(input);
     this.sessions.restore(input.bytes(), this.machine.results);
     input.end();
-    this.#applied = start.index;
-    return start;
+    this.#applied = head.start.index;
+    return head;
   }
 }
 
 /** The start that a meta describes, without taking it over. Throws `BytesError`. */
 export function startOfMeta(meta: Uint8Array): LogStart {
-  const input = new ByteReader(meta);
-  if (input.u8() !== META_VERSION) throw new BytesError("unknown version of a checkpoint");
-  return decodeStart(input);
+  return decodeHead(new ByteReader(meta)).start;
+}
+
+function decodeHead(input: ByteReader): MetaHead {
+  const version = input.u8();
+  if (version === 0 || version > META_VERSION_MAX) throw new BytesError("unknown version of a checkpoint");
+  const start = decodeStart(input);
+  const leaving: PeerAddress[] = [];
+  for (let left = version === 1 ? 0 : input.varint(); left > 0; left--) {
+    const id = input.varint();
+    if (id === 0) throw new BytesError("a voter without an id");
+    leaving.push({ id: nodeId(id), address: input.text(), incarnation: input.u53() });
+  }
+  return { start, leaving };
 }

@@ -5,12 +5,17 @@ const TEXT_MAX = 500;
 const ITEMS_MAX = 50;
 const DEPTH_MAX = 3;
 
-/** The fields of an event without its name and level, each cut to a bounded size and made fit for JSON. */
-export function logFields(event: ObservedEvent): Record<string, unknown> {
+/**
+ * The fields of an event without its name and level, each cut to a bounded size and made fit for JSON. `base` stands in every
+ * line already: what says the same is left out, and no name comes twice.
+ */
+export function logFields(event: ObservedEvent, base: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(event)) {
     if (name === "type" || name === "level" || value === undefined) continue;
-    fields[name === "time" || name === "event" ? `${name}_` : name] = bounded(value, DEPTH_MAX);
+    const isTaken = name === "time" || name === "event" || Object.hasOwn(base, name);
+    if (isTaken && value === base[name]) continue;
+    fields[isTaken ? `${name}_` : name] = bounded(value, DEPTH_MAX);
   }
   return fields;
 }

@@ -47,16 +47,17 @@ export class LogObserver implements Observer {
   }
 
   #jsonWriter(options: LogOptions): (event: ObservedEvent, level: ObservedLevel) => void {
+    const base = options.base ?? {};
     const logger = pino(
       {
         level: this.#level,
-        base: options.base ?? {},
+        base,
         timestamp: stdTimeFunctions.isoTime,
         formatters: { level: (label) => ({ level: label }) },
       },
       this.#output,
     );
-    return (event, level) => logger[level]({ event: event.type, ...logFields(event) });
+    return (event, level) => logger[level]({ event: event.type, ...logFields(event, base) });
   }
 
   #prettyWriter(): (event: ObservedEvent, level: ObservedLevel) => void {

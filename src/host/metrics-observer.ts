@@ -68,6 +68,13 @@ export class MetricsObserver implements Observer {
       case "snapshot-installed":
         this.#count("groupSnapshotsInstalled", 1, group);
         break;
+      case "resources": {
+        const engine = { engine: label(event["engine"]) };
+        this.set("engineFileBytes", number(event["engineFileBytes"]), engine);
+        this.set("engineUsedBytes", number(event["engineUsedBytes"]), engine);
+        if (event["diskFreeBytes"] !== undefined) this.set("diskFreeBytes", number(event["diskFreeBytes"]));
+        break;
+      }
       case "disk-stalled":
       case "disk-recovered":
         this.set("groupDiskStalled", event.type === "disk-stalled" ? 1 : 0, group);

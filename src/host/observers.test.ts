@@ -31,6 +31,15 @@ describe("LogObserver", () => {
     ]);
   });
 
+  test("names a field of every line once: an event's own of that name is left out, or marked if it says otherwise", () => {
+    const lines: string[] = [];
+    const output = { write: (line: string) => void lines.push(line) };
+    const log = new LogObserver({ pretty: false, base: { node: 3 }, output });
+    log.observe({ type: "role", level: "info", node: 3, role: "leader" });
+    log.observe({ type: "role", level: "info", node: 4, role: "leader" });
+    expect(lines.map((line) => line.match(/"node\w*":\d/g))).toEqual([['"node":3'], ['"node":3', '"node_":4']]);
+  });
+
   test("leaves out what is below its level", () => {
     const events: ObservedEvent[] = [{ type: "a" }, { type: "b", level: "info" }, { type: "c", level: "error" }];
     expect(json("warn", events)).toMatchObject([{ event: "c" }]);
@@ -119,6 +128,9 @@ describe("MetricsObserver", () => {
     observer.observe({ type: "peer-connected", peer: 2 });
     observer.observe({ type: "peer-lost", peer: 2, reason: "x" });
     observer.observe({ type: "snapshot-sent", group: 1, ok: false });
+    const sizes = { engine: "meta", engineFileBytes: 8_192, engineUsedBytes: 5_000 };
+    observer.observe({ type: "resources", ...sizes, diskFreeBytes: 1_000_000 });
+    observer.observe({ type: "resources", ...sizes, diskFreeBytes: undefined }); // it stays as it was
     const { text, contentType } = await observer.collect();
     expect(contentType).toContain("text/plain");
     for (const line of [
@@ -132,6 +144,9 @@ describe("MetricsObserver", () => {
       'althing_peer_connected{peer="2"} 0',
       'althing_peer_losses_total{peer="2"} 1',
       'althing_group_snapshots_sent_total{group="1",outcome="failed"} 1',
+      'althing_engine_file_bytes{engine="meta"} 8192',
+      'althing_engine_used_bytes{engine="meta"} 5000',
+      "althing_disk_free_bytes 1000000",
       'althing_observer_events_total{event="role",level="info"} 1',
     ]) {
       expect(text.split("\n")).toContain(line);

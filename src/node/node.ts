@@ -15,6 +15,7 @@ import type { GroupStatus } from "../group/handle.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Engine, EngineOpener } from "../storage/engine/engine.ts";
 import { clusterId, Foundation } from "./foundation.ts";
+import { ResourceSampler } from "./resource-sampler.ts";
 
 const META_FOLDER = "meta";
 const ENGINE_FOLDER = "meta/engine";
@@ -69,6 +70,8 @@ export class AlthingNode {
     const { engine, store, group } = await openMeta(foundation, engines);
     scope.own(engine);
     scope.own(group);
+    const sampler = new ResourceSampler(ports, engine);
+    scope.defer(() => sampler.close());
     const coordination = scope.own(
       new Coordination({
         handle: group,
@@ -97,9 +100,11 @@ export class AlthingNode {
 
   /** Why this node should not get requests now; empty: it may. */
   unreadiness(): readonly string[] {
+    const { removedAsOf, damaged } = this.group.status();
+    if (removedAsOf !== undefined) return ["this node was removed from the cluster"];
     const reasons: string[] = [];
     if (this.group.leader === undefined) reasons.push("no leader is known");
-    if (this.group.status().damaged) reasons.push("damaged log entries are being repaired");
+    if (damaged) reasons.push("damaged log entries are being repaired");
     return reasons;
   }
 

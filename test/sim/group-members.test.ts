@@ -193,3 +193,74 @@ describe("a disk that was wiped (case 9)", () => {
     expect(without.length).toBeGreaterThan(0); // it did not vote in between
   });
 });
+
+describe("a member that was removed", () => {
+  const isRest = (e: { node?: number | undefined; event: { type: string } }): boolean =>
+    e.node === 3 && e.event.type === "removed-from-group";
+
+  /** Node 3 is cut off while the others remove it, or not cut off at all; the links are whole from 5 s on. */
+  const removal = async (seed: number, faults: readonly Fault[] | "none", comesBack: boolean) => {
+    let told: number | undefined;
+    const run = await runGroup(seed, {
+      nodes: 3,
+      serving: comesBack ? [1, 2, 3] : [1, 2],
+      durationMs: 14_000,
+      faults,
+      patienceMs: 1_000,
+      operator: async (c) => {
+        await c.sleep(2_000);
+        await settleOn(c, [1, 2]);
+        await c.sleep(7_000);
+        const call = await c.call(3, async ({ group }) => group.status().removedAsOf);
+        if (call.type === "answer") told = call.value;
+        if (comesBack) await settleOn(c, [1, 2, 3]);
+      },
+      check: ({ nodes }) => {
+        const removed = nodes.filter(({ group }) => group.status().removedAsOf !== undefined);
+        expect(removed.map(({ group }) => group.nodeId)).toEqual(comesBack ? [] : [3]);
+      },
+    });
+    const rests = run.events.filter(isRest);
+    return { run, rests, told };
+  };
+
+  const cases: readonly (readonly [when: string, seed: number, faults: readonly Fault[] | "none"])[] = [
+    [
+      "while it was cut off",
+      21,
+      [
+        cut(1_500, 4_000, [
+          [1, 3],
+          [2, 3],
+        ]),
+      ],
+    ],
+    ["while it listened", 22, "none"],
+    ["and started again", 23, [{ type: "crash", mode: "power", atMs: 6_000, node: 3, downMs: 300 }]],
+  ];
+  test.each(cases)("%s learns of it, says so, and stands no more", async (_, seed, faults) => {
+    const { run, rests, told } = await removal(seed, faults, false);
+    expect(rests).toHaveLength(run.count("fault-crash") + 1); // once a process
+    expect(told).toBeGreaterThan(0);
+    const atMs = rests.at(-1)?.timeMs ?? 0;
+    expect(atMs).toBeGreaterThan(2_000);
+    const later = run.events.filter((e) => e.node === 3 && e.timeMs > atMs && e.event.type === "role");
+    expect(later).toEqual([]);
+    expect(run.acknowledgedBetween(atMs, 14_000)).toBeGreaterThan(20);
+  });
+
+  test("comes back when it is added again", async () => {
+    const { run, rests } = await removal(
+      24,
+      [
+        cut(1_500, 4_000, [
+          [1, 3],
+          [2, 3],
+        ]),
+      ],
+      true,
+    );
+    expect(rests).toHaveLength(1);
+    expect(run.count("returned-to-group")).toBe(1);
+  });
+});
