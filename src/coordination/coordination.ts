@@ -34,7 +34,7 @@ export interface CoordinationOptions {
   readonly store: Store;
   readonly ports: Pick<Ports, "clock" | "random" | "observer"> & { readonly kernels: Kernels };
   readonly clusterId: bigint;
-  readonly limits: Pick<Limits, "requestBytesMax" | "txnOperationsMax">;
+  readonly limits: Pick<Limits, "requestBytesMax" | "txnOperationsMax" | "watchQueueBytesMax">;
   readonly electionMs: number;
   readonly callTimeoutMs: number;
   /** Answer reads from the leader's lease: only with timings that allow it. Default `linearizable`. */
