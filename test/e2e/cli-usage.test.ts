@@ -11,7 +11,7 @@ describe("--help", () => {
   test("lists the commands and the exit codes on stdout", async () => {
     const { code, stdout, stderr } = await runCli(["--help"]);
     expect([code, stderr]).toEqual([0, ""]);
-    for (const word of ["dev", "node", "status", "doctor", "member", "kv", "demo", "sim"])
+    for (const word of ["dev", "node", "status", "doctor", "member", "backup", "restore", "kv", "demo", "sim"])
       expect(stdout).toMatch(new RegExp(`^  ${word}\\b`, "m"));
     for (const exit of [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]) expect(stdout).toMatch(new RegExp(`^ +${exit}  \\w`, "m"));
   });
@@ -48,6 +48,25 @@ describe("help", () => {
     const asked = await runCli(["help", ...words]);
     expect(asked.code).toBe(0);
     expect(asked).toEqual(await runCli([...words, "--help"]));
+  });
+
+  test.each([
+    [["kv", "help"], ["kv"]],
+    [
+      ["kv", "help", "get"],
+      ["kv", "get"],
+    ],
+    [
+      ["kv", "lease", "help"],
+      ["kv", "lease"],
+    ],
+  ])("%j is the help of %j", async (words, meant) => {
+    expect(await runCli(words)).toEqual(await runCli([...meant, "--help"]));
+  });
+
+  test("is an ordinary word where no command can stand", async () => {
+    const { code, stderr } = await runCli(["kv", "get", "help", "--endpoints", "127.0.0.1:1"]);
+    expect([code, stderr]).toEqual([7, expect.stringContaining("connection refused")]);
   });
 });
 

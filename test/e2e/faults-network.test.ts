@@ -6,7 +6,8 @@
 import { describe, expect, it } from "vitest";
 import { althingSpec } from "./lib/althing-spec.ts";
 import { Cluster, type ClusterNode } from "./lib/cluster.ts";
-import { describeWithNeeds, isLong, namespaces } from "./lib/faults/needs.ts";
+import { namespaces } from "./lib/faults/machine.ts";
+import { describeWithNeeds, isLong } from "./lib/faults/needs.ts";
 import { expectEqualDigests } from "./lib/faults/verify.ts";
 import { freePorts } from "./lib/free-ports.ts";
 import { KvClient } from "./lib/kv-client.ts";

@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { atExit } from "./at-exit.ts";
 import type { NodeStatus } from "./etcd-messages.ts";
 import { KvClient } from "./kv-client.ts";
 import { type NodeCommand, NodeProcess } from "./node-process.ts";
@@ -74,13 +75,21 @@ export class Cluster {
   readonly name: string;
   readonly nodes: readonly ClusterNode[];
   readonly folder: string;
-  readonly #ownsFolder: boolean;
+  readonly #removeFolder: (() => void) | undefined;
 
   private constructor(name: string, nodes: readonly ClusterNode[], folder: string, ownsFolder: boolean) {
+    const remove = (): void => rmSync(folder, { recursive: true, force: true });
+    const forget = ownsFolder ? atExit(remove) : undefined;
     this.name = name;
     this.nodes = nodes;
     this.folder = folder;
-    this.#ownsFolder = ownsFolder;
+    this.#removeFolder =
+      forget === undefined
+        ? undefined
+        : () => {
+            forget();
+            remove();
+          };
   }
 
   /** Starts all nodes and waits for a leader that all of them know. */
@@ -146,7 +155,7 @@ export class Cluster {
   /** Ends every process, also paused ones, and removes the folder if this cluster made it. */
   async close(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.process.kill()));
-    if (this.#ownsFolder) rmSync(this.folder, { recursive: true, force: true });
+    this.#removeFolder?.();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

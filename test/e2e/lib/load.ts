@@ -35,6 +35,10 @@ export class Epoch {
   readonly history = new History<RegisterInput, RegisterOutput>();
   readonly acknowledged: Acknowledged[] = [];
   readonly counts = { done: 0, failed: 0, unknown: 0 };
+  /** The longest time in milliseconds in which no write of any client was acknowledged, as far as it ended in this epoch. */
+  worstGapMs = 0;
+  /** Answers that said that data is damaged or missing. No fault that the rig makes may lead to one. */
+  readonly damage: string[] = [];
 
   constructor(number: number) {
     this.number = number;
@@ -57,6 +61,7 @@ export class Load {
   readonly #running: Promise<void>[] = [];
   #epoch = new Epoch(0);
   #isStopping = false;
+  #lastWriteMs = performance.now();
 
   private constructor(options: LoadOptions) {
     this.#options = options;
@@ -74,12 +79,28 @@ export class Load {
     return this.#epoch;
   }
 
+  /** When a write was acknowledged last, by `performance.now()`. */
+  get lastWriteMs(): number {
+    return this.#lastWriteMs;
+  }
+
   /** Starts the next epoch and returns the last, once every call of it has ended. */
   async turn(): Promise<Epoch> {
     const last = this.#epoch;
     this.#epoch = new Epoch(last.number + 1);
     await sleep((this.#options.timeoutMs ?? TIMEOUT_MS) + 100); // a call that is still open then counts as unknown
     return last;
+  }
+
+  /** The clients were held up by this process itself: the time until now is no gap. */
+  excuse(): void {
+    this.#lastWriteMs = performance.now();
+  }
+
+  #acknowledged(epoch: Epoch): void {
+    const nowMs = performance.now();
+    epoch.worstGapMs = Math.max(epoch.worstGapMs, nowMs - this.#lastWriteMs);
+    this.#lastWriteMs = nowMs;
   }
 
   /** Lets each client finish the call it is in. */
@@ -96,7 +117,7 @@ export class Load {
       for (let serial = 0; !this.#isStopping; serial++) {
         const connection = connections[at];
         if (connection === undefined) throw new Error("Cannot load a cluster without endpoints");
-        const outcome = await this.#step(client, serial, connection, prng);
+        const outcome = await this.#step(client, serial, connection, prng, prng.pick(connections));
         if (outcome.type !== "done") {
           at = (at + 1) % connections.length;
           await sleep(20);
@@ -108,33 +129,43 @@ export class Load {
     }
   }
 
-  /** One operation, drawn: a journal write, a register's write or swap, or a read. */
-  async #step(client: number, serial: number, kv: KvClient, prng: Prng): Promise<Outcome<unknown>> {
+  async #step(client: number, serial: number, kv: KvClient, prng: Prng, any: KvClient): Promise<Outcome<unknown>> {
     const epoch = this.#epoch;
+    const { type, run } = this.#draw(epoch, client, serial, kv, prng, any);
+    const outcome = await run();
+    if (type === "write" && outcome.type === "done") this.#acknowledged(this.#epoch);
+    if (outcome.type !== "done" && outcome.reason.startsWith(DATA_LOSS)) epoch.damage.push(outcome.reason);
+    return type === "peek" ? PEEKED : outcome;
+  }
+
+  /** One operation, drawn: a journal write, a register's write or swap, a read, or a look at what the node itself holds. */
+  #draw(epoch: Epoch, client: number, serial: number, kv: KvClient, prng: Prng, any: KvClient): Drawn {
     const key = `register/${epoch.number}/${prng.below(this.#options.registers)}`;
     const value = `${client}.${serial}`;
-    switch (prng.below(4)) {
+    switch (prng.below(5)) {
       case 0:
-        return await journal(epoch, `${epoch.journal}${client}/${serial}`, value, kv);
+        return { type: "write", run: () => journal(epoch, `${epoch.journal}${client}/${serial}`, value, kv) };
       case 1:
-        return await record(epoch, client, { type: "write", key, value }, async () =>
-          mapDone(await kv.put(key, value), () => ({ type: "written" })),
-        );
-      case 2: {
-        const seen = await read(epoch, client, key, kv);
-        if (seen.type !== "done") return seen;
-        const from = seen.value.type === "read" ? seen.value.value : undefined;
-        return await record(epoch, client, { type: "cas", key, from, to: value }, async () =>
-          mapDone(await kv.compareAndPut(key, from, value), (swapped) => ({ type: "cas", swapped })),
-        );
-      }
+        return { type: "write", run: () => write(epoch, client, key, value, kv) };
+      case 2:
+        return { type: "write", run: () => swap(epoch, client, key, value, kv) };
+      case 3:
+        return { type: "read", run: () => read(epoch, client, key, kv) };
       default:
-        return await read(epoch, client, key, kv);
+        return { type: "peek", run: () => peek(epoch, any) };
     }
   }
 }
 
+interface Drawn {
+  /** A write is acknowledged only by the cluster as a whole, a swap that does not match as well. */
+  readonly type: "read" | "write" | "peek";
+  readonly run: () => Promise<Outcome<unknown>>;
+}
+
 const TIMEOUT_MS = 2_000;
+/** gRPC's DATA_LOSS. */
+const DATA_LOSS = "grpc-status 15:";
 
 function read(epoch: Epoch, client: number, key: string, kv: KvClient): Promise<Outcome<RegisterOutput>> {
   return record(epoch, client, { type: "read", key }, async () =>
@@ -142,6 +173,45 @@ function read(epoch: Epoch, client: number, key: string, kv: KvClient): Promise<
       type: "read",
       value: found === undefined ? undefined : Buffer.from(found.value).toString(),
     })),
+  );
+}
+
+/**
+ * What any node holds itself, one in its recovery too: old keys, which it has on disk. The answer may be old, and belongs to no
+ * history, but it must be whole.
+ */
+function peek(epoch: Epoch, kv: KvClient): Promise<Outcome<unknown>> {
+  return kv.list(`journal/${Math.max(0, epoch.number - 1)}/`, { serializable: true });
+}
+
+/** A node that is down does not drive a client away from the one it talks to. */
+const PEEKED: Outcome<undefined> = { type: "done", value: undefined };
+
+function write(
+  epoch: Epoch,
+  client: number,
+  key: string,
+  value: string,
+  kv: KvClient,
+): Promise<Outcome<RegisterOutput>> {
+  return record(epoch, client, { type: "write", key, value }, async () =>
+    mapDone(await kv.put(key, value), () => ({ type: "written" })),
+  );
+}
+
+/** Reads, and writes unless somebody else has written meanwhile. */
+async function swap(
+  epoch: Epoch,
+  client: number,
+  key: string,
+  to: string,
+  kv: KvClient,
+): Promise<Outcome<RegisterOutput>> {
+  const seen = await read(epoch, client, key, kv);
+  if (seen.type !== "done") return seen;
+  const from = seen.value.type === "read" ? seen.value.value : undefined;
+  return await record(epoch, client, { type: "cas", key, from, to }, async () =>
+    mapDone(await kv.compareAndPut(key, from, to), (swapped) => ({ type: "cas", swapped })),
   );
 }
 

@@ -4,16 +4,19 @@
  * Names carry the process id, so that two runs do not meet; `close` removes all of it.
  */
 import { spawnSync } from "node:child_process";
+import { atExit } from "./at-exit.ts";
 
 export class NetNamespaces {
   readonly #prefix: string;
   readonly #count: number;
   readonly #subnet: string;
+  readonly #forget: () => void;
 
   private constructor(prefix: string, count: number, subnet: string) {
     this.#prefix = prefix;
     this.#count = count;
     this.#subnet = subnet;
+    this.#forget = atExit(() => this.#remove());
   }
 
   /** True if this process may make namespaces. */
@@ -46,13 +49,16 @@ export class NetNamespaces {
     return `${this.#subnet}.${host}`;
   }
 
-  /** A command as it is run on a host. */
+  /**
+   * A command as it is run on a host. Not `ip netns exec`, which also gives it mounts of its own: a disk that is unmounted here
+   * would stay mounted there.
+   */
   wrap(
     host: number,
     file: string,
     args: readonly string[],
   ): { readonly file: string; readonly args: readonly string[] } {
-    return { file: "ip", args: ["netns", "exec", this.#name(host), file, ...args] };
+    return { file: "nsenter", args: [`--net=/run/netns/${this.#name(host)}`, "--", file, ...args] };
   }
 
   /** Drops all packets that host `to` gets from host `from`; the other way stays open. */
@@ -78,15 +84,20 @@ export class NetNamespaces {
   }
 
   close(): void {
+    this.#forget();
+    this.#remove();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #remove(): void {
     for (let host = 1; host <= this.#count; host++) {
       spawnSync("ip", ["link", "del", this.#veth(host)]); // also removes the end inside the namespace
       spawnSync("ip", ["netns", "del", this.#name(host)]);
     }
     spawnSync("ip", ["link", "del", `${this.#prefix}br`]);
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   #add(host: number): void {

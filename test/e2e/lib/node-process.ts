@@ -1,6 +1,7 @@
 /** One server process of a test cluster: started, killed, paused and started again, its log kept in a file. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
+import { atExit } from "./at-exit.ts";
 
 export interface NodeCommand {
   readonly file: string;
@@ -36,8 +37,13 @@ export class NodeProcess {
     });
     closeSync(log);
     child.stdin?.on("error", () => undefined);
-    child.on("error", () => this.#forget(child));
-    child.on("exit", () => this.#forget(child));
+    const ended = atExit(() => child.kill("SIGKILL"));
+    const forget = (): void => {
+      ended();
+      this.#forget(child);
+    };
+    child.on("error", forget);
+    child.on("exit", forget);
     this.#child = child;
   }
 

@@ -1,30 +1,9 @@
 /**
- * What a test needs of the machine beyond Node.js. A test whose needs are not met is not registered, so that no report
- * counts it as passed, and one line on stderr says which and why.
+ * Tests that need something of the machine. One whose needs are not met is not registered, so that no report counts it as
+ * passed, and one line on stderr says which and why.
  */
-import { spawnSync } from "node:child_process";
 import { describe } from "vitest";
-import { NetNamespaces } from "../net-namespaces.ts";
-
-export interface Need {
-  readonly name: string;
-  readonly isMet: () => boolean;
-}
-
-export const root: Need = { name: "root", isMet: () => process.getuid?.() === 0 };
-
-export const strace: Need = { name: "strace", isMet: () => spawnSync("strace", ["-V"]).status === 0 };
-
-/** True if a loop device can be had: some containers have the tool and no device. */
-export const loopDevices: Need = {
-  name: "loop devices",
-  isMet: () => spawnSync("losetup", ["-f"]).status === 0 && spawnSync("mkfs.ext4", ["-V"]).status === 0,
-};
-
-export const namespaces: Need = {
-  name: "network namespaces (root, iproute2, nftables)",
-  isMet: () => NetNamespaces.available(),
-};
+import type { Need } from "./machine.ts";
 
 /** The long variants are wanted, which take minutes: `ALTHING_LONG=1`. */
 export const isLong: boolean = process.env["ALTHING_LONG"] === "1";

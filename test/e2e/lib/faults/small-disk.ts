@@ -1,37 +1,56 @@
 /**
- * A small file system of its own for one node: an ext4 image behind a loop device (loop(4), mke2fs(8)). Its ENOSPC is the
- * kernel's, blocks, journal and all. Needs root and loop devices.
+ * A small file system of its own for one node: an image behind a loop device (loop(4), mke2fs(8), mkfs.xfs(8)). Its ENOSPC is
+ * the kernel's, blocks, journal and all; one of XFS can also be shut down under its users (xfs_io(8)), which takes all that
+ * was not synced, as a power cut does. Needs root and loop devices.
  */
 import { spawnSync } from "node:child_process";
 import { closeSync, fsyncSync, mkdirSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { atExit } from "../at-exit.ts";
 
 const BALLAST = "ballast";
 const MIB = 1024 * 1024;
+/** What mkfs.xfs(8) makes at least. */
+export const XFS_BYTES_MIN: number = 300 * MIB;
+
+const makers = { ext4: ["mkfs.ext4", "-q", "-F", "-m", "0"], xfs: ["mkfs.xfs", "-q", "-f"] } as const;
+type FileSystem = keyof typeof makers;
 
 export class SmallDisk {
-  readonly #image: string;
+  readonly image: string;
   readonly #mount: string;
+  readonly #forget: () => void;
 
   private constructor(image: string, mount: string) {
-    this.#image = image;
+    this.image = image;
     this.#mount = mount;
+    this.#forget = atExit(() => this.#detach());
   }
 
-  /** Makes a disk of `bytes` and mounts it at `mount`, which is made if it is missing. */
-  static open(mount: string, bytes: number): SmallDisk {
+  /** Makes a disk of `bytes` and mounts it at `mount`, which is made if it is missing. Default: ext4. */
+  static open(mount: string, bytes: number, fileSystem: FileSystem = "ext4"): SmallDisk {
     mkdirSync(mount, { recursive: true });
     const image = `${mount}.img`;
     writeFileSync(image, "");
     truncateSync(image, bytes);
-    run("mkfs.ext4", ["-q", "-F", "-m", "0", image]);
-    run("mount", ["-o", "loop", image, mount]);
-    return new SmallDisk(image, mount);
+    const [maker, ...args] = makers[fileSystem];
+    run(maker, [...args, image]);
+    const disk = new SmallDisk(image, mount);
+    try {
+      disk.#attach();
+      return disk;
+    } catch (error) {
+      disk.close();
+      throw error;
+    }
   }
 
   /** Takes all space that is left, or all but `leaveBytes`. */
   fill(leaveBytes = 0): void {
-    const fd = openSync(join(this.#mount, BALLAST), "a");
+    const ballast = join(this.#mount, BALLAST);
+    const bulk = this.freeBytes() - leaveBytes - 2 * MIB;
+    if (bulk > 0) spawnSync("fallocate", ["-l", String(bulk), ballast]); // fast; what it leaves is written
+    const fd = openSync(ballast, "a");
     try {
       const chunk = Buffer.alloc(MIB, 0x5a);
       for (let size = chunk.length; size >= 512; ) {
@@ -62,14 +81,35 @@ export class SmallDisk {
     return Number(done.stdout.trim().split("\n").at(-1));
   }
 
-  /** Nobody may have a file open on it any more. */
-  close(): void {
+  /** From now on every call on it fails, and what was not synced is lost. XFS only; `remount` makes it good again. */
+  shutDown(): void {
+    run("xfs_io", ["-x", "-c", "shutdown", this.#mount]);
+  }
+
+  /** Unmounts it and mounts it again, so that its journal is replayed. Nobody may have a file open on it any more. */
+  remount(): void {
+    run("umount", [this.#mount]);
+    this.#attach();
+  }
+
+  /** Nobody may have a file open on it any more. `keep` leaves the image, to be looked at later. */
+  close(options: { readonly keep?: boolean } = {}): void {
+    this.#forget();
     spawnSync("umount", ["-l", this.#mount]);
-    rmSync(this.#image, { force: true });
+    if (options.keep !== true) rmSync(this.image, { force: true });
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #attach(): void {
+    run("mount", ["-o", "loop", this.image, this.#mount]);
+  }
+
+  #detach(): void {
+    spawnSync("umount", ["-l", this.#mount]);
+    rmSync(this.image, { force: true });
   }
 }
 

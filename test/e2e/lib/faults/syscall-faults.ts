@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { atExit } from "../at-exit.ts";
 import { until } from "../until.ts";
 
 /** `inject` as in strace(1), for example `fdatasync:error=EIO`. */
@@ -22,7 +23,9 @@ export class TamperedProcess {
     this.#pid = pid;
     this.#child = child;
     this.#log = log;
+    const forget = atExit(() => child.kill("SIGKILL"));
     child.once("exit", () => {
+      forget();
       this.#ended = true;
     });
   }
@@ -46,8 +49,8 @@ export class TamperedProcess {
   /** The exit code of the process; fails if it does not end in `limitMs`. A number above 128 stands for a signal. */
   async exitCode(limitMs: number): Promise<number> {
     await until(`the end of process ${this.#pid}`, limitMs, () => (this.#ended ? true : undefined));
-    // Threads end too; the process itself has the line with its own id. It may reach the file a moment later.
-    const pattern = new RegExp(`^${this.#pid} \\+\\+\\+ (?:exited with (\\d+)|killed by (\\w+))`, "m");
+    // Threads end too; the process itself has the line with its own id, padded. It may reach the file a moment later.
+    const pattern = new RegExp(`^${this.#pid} +\\+\\+\\+ (?:exited with (\\d+)|killed by (\\w+))`, "m");
     const read = (): RegExpExecArray | null => pattern.exec(readFileSync(this.#log, "utf8"));
     await until("the last line of strace", 2_000, () => (read() === null ? undefined : true)).catch(() => undefined);
     const log = readFileSync(this.#log, "utf8");
