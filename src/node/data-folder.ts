@@ -2,8 +2,8 @@
  * The node's data folder: whose it is, and that one process holds it.
  * Layout  `lock`; `identity` (JSON, this file); `wal/`; `meta/` (the meta group's engine and snapshots).
  *
- * F1. A folder that lost its log gets a new incarnation and does not count itself among the founders any more: it could
- *     otherwise vote a second time under its old id (bug class 8 of the project's consensus notes: dragonboat#369).
+ * F1. A folder that lost its log, or such a part of it that nobody can tell what was there, gets a new incarnation and does not
+ *     count itself among the founders any more: it could otherwise vote a second time under its old id (dragonboat#369).
  */
 import { AlthingError } from "../base/errors.ts";
 import { fromUtf8, utf8 } from "../base/bytes.ts";

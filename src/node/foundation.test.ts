@@ -103,7 +103,52 @@ describe("Foundation", () => {
     await expect(start(disk)).rejects.toMatchObject({ code: "GROUP_DAMAGED" });
     expect(disk.opened.size).toBe(0);
   });
+
+  test("a log that was cut short may have held a vote: another data folder, and the rest of the log goes (F1)", async () => {
+    const disk = await withCutLog();
+    const before = new TextDecoder().decode(disk.files.get("identity"));
+    const { foundation, observer } = await start(disk, 3);
+    expect(observer.of("log-lost")).toHaveLength(1);
+    expect(before).not.toContain(String(foundation.identity.incarnation));
+    const group = await foundation.openGroup(groupId(1), { folder: "group", machine: new AppendMachine() });
+    expect(group.members).toEqual([]);
+    expect(observer.of("log-damaged")).toEqual([]); // nothing is left that could be found damaged again
+    await group.close();
+    await foundation.close();
+  });
+
+  test("a single node whose log was cut short keeps what is left, and says so", async () => {
+    const disk = await withCutLog();
+    const before = new Map(disk.files);
+    await expect(start(disk)).rejects.toMatchObject({ code: "GROUP_DAMAGED" });
+    const names = [...before.keys()].filter((name) => name.startsWith("wal/"));
+    expect(names.every((name) => disk.files.has(name))).toBe(true);
+    expect(disk.opened.size).toBe(0);
+  });
 });
+
+/** A folder whose only log file ends in the middle of acknowledged commands. */
+async function withCutLog(): Promise<FakeDisk> {
+  const disk = new FakeDisk();
+  const { clock, foundation } = await start(disk);
+  const group = await foundation.openGroup(groupId(1), { folder: "group", machine: new AppendMachine() });
+  let answered = 0;
+  for (let i = 1; i <= 50; i++) {
+    group.submit(appendCommand(1, i), () => answered++);
+    await clock.advance(100);
+  }
+  await clock.advance(2_000);
+  expect(answered).toBe(50);
+  const closed = group.close().then(() => foundation.close());
+  await clock.advance(2_000);
+  await closed;
+  const written = [...disk.files].find(
+    ([path, bytes]) => path.startsWith("wal/") && bytes.subarray(1_000).some(Boolean),
+  );
+  if (written === undefined) throw new Error("no log file holds a command");
+  disk.files.set(written[0], written[1].slice(0, 1_000));
+  return disk;
+}
 
 test("clusterId() tells names apart and is the same for ever", () => {
   expect(clusterId("althing")).toBe(clusterId("althing"));

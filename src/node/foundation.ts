@@ -4,11 +4,12 @@
  */
 import { AlthingError, hasCode } from "../base/errors.ts";
 import { Deferred } from "../base/deferred.ts";
-import { type GroupId, type NodeId, nodeId } from "../base/ids.ts";
+import { type GroupId, META_GROUP, type NodeId, nodeId } from "../base/ids.ts";
 import { Scope } from "../base/scope.ts";
 import { checkNodeConfig, type NodeConfig } from "../config/node-config.ts";
-import type { Configuration } from "../consensus/contract/configuration.ts";
+import { type Configuration, decodeConfiguration, incomingVoters } from "../consensus/contract/configuration.ts";
 import type { CoreFactory } from "../consensus/contract/core.ts";
+import { RecordKind } from "../consensus/contract/record.ts";
 import { recoverRaft } from "../consensus/raft/raft.ts";
 import { Group } from "../group/group.ts";
 import { Peers } from "../group/peers.ts";
@@ -20,6 +21,7 @@ import { Wal } from "../storage/wal/wal.ts";
 import { type Identity, markJoined, openDataFolder, renewIncarnation } from "./data-folder.ts";
 
 const FULL_RETRY_MS = 1_000;
+const WAL_FOLDER = "wal";
 const cores: Readonly<Record<NodeConfig["consensus"], CoreFactory>> = { raft: recoverRaft };
 
 export class Foundation {
@@ -68,26 +70,25 @@ export class Foundation {
     await using scope = new Scope();
     const folder = await openDataFolder(ports, { nodeId: config.id, cluster: config.cluster });
     scope.own(folder.lock);
-    const { wal, recovery } = await Wal.open(ports, {
-      folder: "wal",
-      segmentBytes: config.walSegmentBytes,
-      diskReserveBytes: config.limits.diskReserveBytes,
-    });
+    let { identity } = folder;
+    let { wal, recovery } = await openWal(ports, config);
+    const loss = lossOf(recovery, identity);
+    const isFounder = loss === undefined;
+    if (loss !== undefined) {
+      await wal.close();
+      if (isAlone(recovery, config)) {
+        throw new AlthingError(
+          "GROUP_DAMAGED",
+          `Cannot open the node: ${loss}, and there is no other copy; restore from a backup`,
+        );
+      }
+      identity = await renewIncarnation(ports, identity); // durable before anything goes: what is left then has no vote
+      ports.observer.observe({ type: "log-lost", level: "warn", node: config.id, why: loss });
+      for (const name of await ports.disk.list(WAL_FOLDER)) await ports.disk.remove(`${WAL_FOLDER}/${name}`);
+      ({ wal, recovery } = await openWal(ports, config));
+    }
     scope.own(wal);
     await ports.disk.syncDirectory(""); // the names of the folders themselves
-    let { identity } = folder;
-    const isEmpty = recovery.groups.size === 0 && recovery.damage.length === 0;
-    if (identity.joined && isEmpty) {
-      identity = await renewIncarnation(ports, identity);
-      ports.observer.observe({ type: "log-lost", level: "warn", node: config.id });
-    }
-    const isFounder = !(identity.joined && isEmpty);
-    if (!isFounder && config.initialMembers?.length === 1) {
-      throw new AlthingError(
-        "GROUP_DAMAGED",
-        "Cannot open the node: it was a member, its log (the folder wal) is gone, and there is no other copy; restore from a backup",
-      );
-    }
     const peers = new Peers(ports, {
       clusterId: clusterId(config.cluster),
       nodeId: nodeId(config.id),
@@ -199,6 +200,37 @@ export class Foundation {
       }));
     return { members, outgoing: [] };
   }
+}
+
+async function openWal(ports: Ports, config: NodeConfig): Promise<{ wal: Wal; recovery: WalRecovery }> {
+  return await Wal.open(ports, {
+    folder: WAL_FOLDER,
+    segmentBytes: config.walSegmentBytes,
+    diskReserveBytes: config.limits.diskReserveBytes,
+  });
+}
+
+/**
+ * Why this log cannot be gone on with, if it cannot (F1). Damage that names no record may have taken a vote or a promise of
+ * any term with it; and where a file was cut, nobody knows how much there was to acknowledge.
+ */
+function lossOf(recovery: WalRecovery, identity: Identity): string | undefined {
+  const isEmpty = recovery.groups.size === 0 && recovery.damage.length === 0;
+  if (isEmpty) return identity.joined ? "it was a member, and its log (the folder wal) is gone" : undefined;
+  const nameless = recovery.damage.find((damage) => damage.record === undefined);
+  return nameless === undefined ? undefined : `its log is damaged beyond telling what was there (${nameless.segment})`;
+}
+
+/** True if the log, or without one the settings, know of no other member that votes. */
+function isAlone(recovery: WalRecovery, config: NodeConfig): boolean {
+  let newest: Configuration | undefined;
+  for (const record of recovery.groups.get(META_GROUP) ?? []) {
+    if (record.kind !== RecordKind.configuration && record.kind !== RecordKind.start) continue;
+    if (record.body.length > 0) newest = decodeConfiguration(record.body);
+  }
+  if (newest === undefined) return config.initialMembers?.length === 1;
+  const voters = incomingVoters(newest);
+  return voters.length === 1 && voters[0] === config.id;
 }
 
 /** A number for the cluster's name, 48 bits of FNV-1a: keeps nodes of different clusters apart, is no secret. */

@@ -19,7 +19,7 @@ import {
   SECTOR_BYTES,
 } from "./record-header.ts";
 
-const COPIED_BODY_BYTES_MAX = 512;
+const COPIED_BODY_BYTES_MAX = 1_024;
 const SCRATCH_BYTES = 64 * 1024;
 
 /** Records in the order of `append`, as two parallel lists. One promise a batch, made when the first flush asks for it. */
@@ -91,16 +91,26 @@ export class BatchEncoder {
   }
 
   /**
-   * `carried` records first, then the part, with LSNs from `firstLsn`. The buffers stay valid until the next call, so there
-   * is one write at a time.
+   * The segment's head if it is its first batch (`headBytes` is then the length of the file), `carried` records, the part;
+   * with LSNs from `firstLsn`. The buffers stay valid until the next call, so there is one write at a time.
    */
-  encode(carried: readonly Carried[], part: BatchPart, firstLsn: number, stamp: BatchStamp): EncodedPart {
+  encode(
+    headBytes: number | undefined,
+    carried: readonly Carried[],
+    part: BatchPart,
+    firstLsn: number,
+    stamp: BatchStamp,
+  ): EncodedPart {
     const count = carried.length + part.to - part.from;
     assert(count > 0, "an empty batch is not written");
     this.#at = 0;
     this.#from = 0;
     this.#buffers = [];
     this.#bytes = 0;
+    if (headBytes !== undefined) {
+      this.#codec.writeHead(this.#scratch, this.#view, 0, headBytes, stamp);
+      this.#advance(HEADER_BYTES);
+    }
     let lsn = firstLsn;
     const last = firstLsn + count - 1;
     for (const { group, record } of carried) {
@@ -119,11 +129,11 @@ export class BatchEncoder {
 
   #record(group: GroupId, record: LogRecord, flags: number, lsn: number, stamp: BatchStamp): void {
     const { body } = record;
-    this.#room(HEADER_BYTES);
-    this.#codec.write(this.#scratch, this.#view, this.#at, record, { group, lsn, flags }, stamp);
+    const isCopied = body.length <= COPIED_BODY_BYTES_MAX;
+    this.#room(HEADER_BYTES + (isCopied ? body.length + RECORD_ALIGNMENT : 0));
+    this.#codec.write(this.#scratch, this.#view, this.#at, record, group, lsn, flags, stamp);
     this.#advance(HEADER_BYTES);
-    if (body.length <= COPIED_BODY_BYTES_MAX) {
-      this.#room(body.length);
+    if (isCopied) {
       this.#scratch.set(body, this.#at);
       this.#advance(body.length);
     } else {
@@ -131,7 +141,7 @@ export class BatchEncoder {
       this.#buffers.push(body);
       this.#bytes += body.length;
     }
-    this.#zeroes(alignUp(this.#bytes, RECORD_ALIGNMENT) - this.#bytes);
+    this.#zeroes(-body.length & (RECORD_ALIGNMENT - 1)); // headers are whole steps
   }
 
   #zeroes(count: number): void {

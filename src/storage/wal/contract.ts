@@ -23,6 +23,16 @@ export interface WriteAheadLog {
   close(): Promise<void>;
 }
 
+/** What a group whose records are slots needs besides: an acceptor of Paxos. */
+export interface SlotLog extends WriteAheadLog {
+  /**
+   * The group misses nothing any more of what damage that names no record may have cost it. Until it says so, the segments
+   * with such damage stay, whatever is trimmed: the lost record may have been at any slot, so no trim proves it harmless.
+   * A group of which the log has kept no slot at all is not waited for: such a one must not trim before it is repaired.
+   */
+  repaired(group: GroupId): void;
+}
+
 export interface WalStats {
   readonly segments: number;
   readonly bytes: number;
@@ -38,6 +48,8 @@ export interface WalDamage {
   readonly why: string;
   /** How many records are missing here. */
   readonly records: number;
+  /** Nobody knows how many, since a file was cut short or removed: `records` is the most that can have stood there. */
+  readonly isAtMost?: true;
   /** The entry, when the header is intact. */
   readonly record:
     | { readonly group: GroupId; readonly kind: number; readonly index: LogIndex; readonly term: number }
@@ -45,7 +57,10 @@ export interface WalDamage {
 }
 
 export interface WalRecovery {
-  /** Intact records per group, in the order in which they were appended. */
+  /**
+   * Intact records per group, in the order in which they were appended; of slots only the newest of each. A slot whose newest
+   * record is damaged has none here: an older one must not pass for what was accepted last.
+   */
   readonly groups: ReadonlyMap<GroupId, readonly LogRecord[]>;
   /** Bytes of a last write that never became durable, cut off. */
   readonly tornBytes: number;

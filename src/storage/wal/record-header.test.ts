@@ -1,11 +1,18 @@
 /** Headers as bytes: what was written is read, under the right segment number and with every bit in place only. */
-import { crc32 } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { groupId, logIndex, term } from "../../base/ids.ts";
 import { type LogRecord, RecordKind } from "../../consensus/contract/record.ts";
-import { FLAG_BATCH_END, HEADER_BYTES, HeaderCodec, KIND_NOTE, recordBytes, SECTOR_BYTES } from "./record-header.ts";
+import {
+  FLAG_BATCH_END,
+  HEADER_BYTES,
+  HeaderCodec,
+  KIND_HEAD,
+  KIND_NOTE,
+  recordBytes,
+  SECTOR_BYTES,
+} from "./record-header.ts";
 
-const codec = new HeaderCodec({ crc32 });
+const codec = new HeaderCodec();
 const HIGH = 2 ** 53 - 1;
 const record: LogRecord = {
   kind: RecordKind.configuration,
@@ -18,8 +25,8 @@ const record: LogRecord = {
 
 function encoded(segment: number): Uint8Array {
   const bytes = new Uint8Array(8 + HEADER_BYTES);
-  const stamp = { group: groupId(2 ** 33), lsn: HIGH - 1, flags: FLAG_BATCH_END };
-  codec.write(bytes, new DataView(bytes.buffer), 8, record, stamp, { segment, durable: 2 ** 52 + 1, batch: 2 ** 32 });
+  const stamp = { segment, durable: 2 ** 52 + 1, batch: 2 ** 32 };
+  codec.write(bytes, new DataView(bytes.buffer), 8, record, groupId(2 ** 33), HIGH - 1, FLAG_BATCH_END, stamp);
   return bytes;
 }
 
@@ -28,6 +35,7 @@ const read = (bytes: Uint8Array, segment: number, at = 8) => codec.read(bytes, n
 describe("HeaderCodec", () => {
   it("reads what it wrote, up to the largest integers", () => {
     expect(read(encoded(3), 3)).toEqual({
+      version: 2,
       flags: FLAG_BATCH_END,
       kind: RecordKind.configuration,
       bodyLength: 77,
@@ -56,6 +64,15 @@ describe("HeaderCodec", () => {
       bytes[at] = (bytes[at] ?? 0) ^ (1 << (bit & 7));
       expect(read(bytes, 3)).toBeUndefined();
     }
+  });
+
+  it("writes a head that tells the length of the file, over whatever stood there", () => {
+    const bytes = new Uint8Array(80).fill(0xff);
+    codec.writeHead(bytes, new DataView(bytes.buffer), 8, 2 ** 33 + 512, { segment: 9, durable: 12, batch: 4 });
+    expect(read(bytes, 9)).toEqual({
+      ...{ version: 2, flags: 0, kind: KIND_HEAD, bodyLength: 0, bodyCrc: 0, chain: 0, group: 0, term: 0, lsn: 0 },
+      ...{ index: 2 ** 33 + 512, durable: 12, batch: 4 },
+    });
   });
 
   it("writes a note of one sector", () => {

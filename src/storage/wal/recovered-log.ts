@@ -1,6 +1,6 @@
 /**
  * What a scan of the segments finds, put together into the log, with a verdict on everything that cannot be read.
- * Pure: it reads no file and changes none. Invariants W1–W6 stand in `wal.ts`.
+ * Pure: it reads no file and changes none. Invariants W1–W7 stand in `wal.ts`.
  *
  * The scan offers intact headers in file order. Let D be the highest watermark in any of them (notes included). A header
  * that verifies proves that everything up to D was durable before a crash could touch it.
@@ -16,12 +16,29 @@
  * R4. A missing LSN is as good as a bad record: LSNs have no gaps (W2).
  * R5. Leftovers of an attempt that ended in DISK_FULL are not records: their batch number is lower than that of the batch
  *     which used their LSNs again, over them or in the next segment, or their LSN is not above the one before.
+ * R6. Where the log ends, the file shows that it ends: at the place where the next header would stand there is none. If the
+ *     file stops before that place, and is shorter than it was made (W7), or is gone, then records were cut off; how many,
+ *     nobody knows. That is damage. If only unused space was cut off, it is not. Before the end LSNs tell (R4).
+ *
+ * What a record replaces depends on its kind (`record.ts`): an entry its index and all above it, a slot only itself, a
+ * sticky record the one before it. Damage of something that was replaced later has done no harm.
  */
 import { assert } from "../../base/assert.ts";
-import { type GroupId, groupId, logIndex, term } from "../../base/ids.ts";
-import { isSticky, type LogRecord } from "../../consensus/contract/record.ts";
+import { type GroupId, groupId } from "../../base/ids.ts";
+import { isEntry, isSlot, isSticky, type LogRecord, RecordKind } from "../../consensus/contract/record.ts";
 import type { WalDamage } from "./contract.ts";
-import { FLAG_BATCH_END, FLAG_CARRIED, KIND_NOTE, type RecordHeader } from "./record-header.ts";
+import {
+  alignUp,
+  FLAG_BATCH_END,
+  FLAG_CARRIED,
+  HEADER_BYTES,
+  KIND_HEAD,
+  KIND_NOTE,
+  type RecordHeader,
+  SECTOR_BYTES,
+  VERSION_WITH_HEADS,
+} from "./record-header.ts";
+import { RecoveredRecord } from "./recovered-record.ts";
 import { Segment } from "./segment.ts";
 import { segmentName } from "./segment-files.ts";
 import { StickyTable } from "./sticky-table.ts";
@@ -32,32 +49,55 @@ export interface ScannedSegment {
   readonly bytes: Uint8Array;
 }
 
+/** Where a record stands. */
 export interface Place {
   readonly segment: ScannedSegment;
   readonly offset: number;
   readonly end: number;
-  /** A view of the segment's bytes. */
-  readonly body: Uint8Array;
 }
 
-type Item =
-  | { readonly type: "record"; readonly lsn: number; readonly header: RecordHeader; readonly place: Place }
-  /** The header is intact, the body is not. */
-  | { readonly type: "rotten"; readonly lsn: number; readonly header: RecordHeader; readonly place: Place }
-  /** LSNs `first` to `lsn` are nowhere. */
-  | {
-      readonly type: "hole";
-      readonly first: number;
-      readonly lsn: number;
-      readonly segment: number;
-      readonly offset: number;
-      readonly why: string;
-    };
+/** Of a rotten record the header is intact, the body is not. */
+interface Read extends Place {
+  readonly type: "record" | "rotten";
+  readonly lsn: number;
+  readonly group: GroupId;
+  readonly isCarried: boolean;
+  readonly record: LogRecord;
+}
+
+/** LSNs `first` to `lsn` are nowhere. */
+interface Hole {
+  readonly type: "hole";
+  readonly first: number;
+  readonly lsn: number;
+  readonly segment: number;
+  readonly offset: number;
+  readonly why: string;
+  /** R6. */
+  readonly isCut: boolean;
+}
+
+type Item = Read | Hole;
 
 interface Found {
   readonly lsn: number;
   readonly segment: number;
   readonly damage: WalDamage;
+  /** Of a hole: the highest index that each group can have had in it, if its records were entries. */
+  readonly upTo: ReadonlyMap<GroupId, number> | undefined;
+}
+
+/** A file of the log, as far as its end matters. */
+interface FileEnd {
+  readonly number: number;
+  readonly length: number;
+  /** The length that its head says; undefined without a head. */
+  fileBytes: number | undefined;
+}
+
+/** Records are missing at the end of the log. */
+interface Cut extends Pick<Hole, "segment" | "offset" | "why"> {
+  readonly records: number;
 }
 
 interface GroupRecords {
@@ -65,6 +105,9 @@ interface GroupRecords {
   readonly front: LogRecord[];
   /** Undefined marks a sticky record that could not be read and may be found again as a carried copy. */
   readonly rest: (LogRecord | undefined)[];
+  /** The highest entry index or slot so far. */
+  highest: number;
+  hasSlots: boolean;
 }
 
 export interface AssembledLog {
@@ -86,8 +129,10 @@ export interface AssembledLog {
 
 export class RecoveredLog {
   readonly #oldest: number;
+  readonly #segmentBytes: number;
   readonly #groups = new Map<GroupId, GroupRecords>();
   readonly #segments = new Map<number, Segment>();
+  readonly #files: FileEnd[] = [];
   readonly #sticky = new StickyTable();
   /** Where the placeholder of an unreadable newest sticky record stands in its group's `rest`. */
   readonly #placeholders = new Map<string, number>();
@@ -97,26 +142,38 @@ export class RecoveredLog {
   #durable = 0;
   #lastLsn = 0;
   #lastBatch = 0;
+  #lastVersion = VERSION_WITH_HEADS;
   #highestBatch = 0;
   #batchEnded = true;
+  /** The file ends in the midst of the last record's body. */
+  #isClipped = false;
   #end: { readonly segment: number; readonly offset: number };
   #seen = false;
 
-  /** `oldest` is the lowest number of a segment in the folder. */
-  constructor(oldest: number) {
+  /** `oldest` is the lowest number of a segment in the folder, `segmentBytes` the usual length of one. */
+  constructor(oldest: number, segmentBytes: number) {
     this.#oldest = oldest;
+    this.#segmentBytes = segmentBytes;
     this.#end = { segment: oldest, offset: 0 };
   }
 
+  /** The headers that follow are from this segment. Segments come in the order of their numbers. */
+  beginSegment({ number, bytes }: ScannedSegment): void {
+    this.#files.push({ number, length: bytes.length, fileBytes: undefined });
+  }
+
   /**
-   * An intact header found at `place`. Returns false if it is not the log's next: then it is as if nothing stood there.
-   * `intact` tells about the body.
+   * An intact header found at `offset`; its record ends at `end`, or with the file. Returns false if it is not the log's next
+   * record: then it is as if nothing stood there. `isIntact` tells about the body.
    */
-  offer(header: RecordHeader, place: Place, intact: boolean): boolean {
-    this.#highestBatch = Math.max(this.#highestBatch, header.batch);
-    if (header.kind === KIND_NOTE) {
+  offer(header: RecordHeader, segment: ScannedSegment, offset: number, end: number, isIntact: boolean): boolean {
+    if (header.batch > this.#highestBatch) this.#highestBatch = header.batch;
+    if (header.kind === KIND_NOTE || header.kind === KIND_HEAD) {
+      const file = this.#files.at(-1);
+      assert(file !== undefined && file.number === segment.number, "a segment is begun before its headers are offered");
+      if (header.kind === KIND_HEAD) file.fileBytes = header.index;
       this.#raise(header.durable);
-      return false; // the place is free for the next batch
+      return false; // not a record: the place of a note is free for the next batch
     }
     const { lsn } = header;
     // W1: a later batch begins after all that is durable; what an earlier one has put above that is an attempt.
@@ -124,27 +181,39 @@ export class RecoveredLog {
       this.#dropAttempt(header.durable);
     if (lsn <= this.#lastLsn || header.batch < this.#lastBatch) return false; // R5
     if (this.#batchEnded && header.batch === this.#lastBatch) return false; // R5
-    if (!this.#seen && this.#oldest > 1) this.#begin(lsn, place);
-    if (lsn > this.#lastLsn + 1) this.#hole(this.#lastLsn + 1, lsn - 1, place);
+    const isFirst = offset <= (header.version < VERSION_WITH_HEADS ? 0 : HEADER_BYTES);
+    if (!this.#seen && this.#oldest > 1) this.#begin(lsn, segment.number, isFirst);
+    if (lsn > this.#lastLsn + 1) this.#hole(this.#lastLsn + 1, lsn - 1, segment.number, isFirst);
     this.#seen = true;
     this.#lastLsn = lsn;
     this.#lastBatch = header.batch;
+    this.#lastVersion = header.version;
     this.#batchEnded = (header.flags & FLAG_BATCH_END) !== 0;
-    this.#end = { segment: place.segment.number, offset: place.end };
-    this.#open.push({ type: intact ? "record" : "rotten", lsn, header, place });
+    this.#isClipped = offset + HEADER_BYTES + header.bodyLength > segment.bytes.length;
+    if (end > segment.bytes.length) end = segment.bytes.length;
+    this.#end = { segment: segment.number, offset: end };
+    const type = isIntact ? "record" : "rotten";
+    const isCarried = (header.flags & FLAG_CARRIED) !== 0;
+    const record = new RecoveredRecord(header, segment.bytes, offset + HEADER_BYTES);
+    this.#open.push({ type, lsn, group: groupId(header.group), isCarried, record, segment, offset, end });
     this.#raise(header.durable);
     return true;
   }
 
   /** The verdict, after all segments. */
   finish(): AssembledLog {
+    const cut = this.#findCut();
     const ghost = !this.#seen && this.#oldest > 1; // a first segment is only ever removed when the next one is durable
-    if (this.#durable > this.#lastLsn || ghost) {
+    if (cut !== undefined) {
+      const lsn = Math.max(this.#lastLsn + cut.records, this.#durable);
+      this.#open.push({ ...cut, type: "hole", first: this.#lastLsn + 1, lsn, isCut: true });
+      this.#durable = lsn; // what follows is numbered from here, so the next start finds as many missing
+    } else if (this.#durable > this.#lastLsn || ghost) {
       this.#hole(this.#lastLsn + 1, Math.max(this.#durable, this.#lastLsn + 1));
       this.#durable = Math.max(this.#durable, this.#lastLsn + 1);
     }
     this.#settle();
-    const cut = this.#cutLsn();
+    const cutLsn = this.#cutLsn();
     const undecided: Place[] = [];
     const torn: Place[] = [];
     for (const item of this.#open) {
@@ -152,26 +221,63 @@ export class RecoveredLog {
         if (item.first <= this.#durable) this.#damageHole({ ...item, lsn: this.#durable });
         continue;
       }
-      if (item.lsn >= cut) {
-        torn.push(item.place);
+      if (item.lsn >= cutLsn) {
+        torn.push(item);
         continue;
       }
       assert(item.type === "record", "R2: everything above the watermark and below the cut can be read", item.lsn);
-      this.#keep(item.header, item.place);
-      undecided.push(item.place);
+      this.#keep(item);
+      undecided.push(item);
     }
     this.#pinHoles();
+    for (const { number, fileBytes, length } of this.#files) {
+      const segment = this.#segments.get(number);
+      if (segment !== undefined) segment.fileBytes = fileBytes ?? length;
+    }
     return {
-      groups: new Map([...this.#groups].map(([group, records]) => [group, inOrder(records)])),
+      groups: new Map([...this.#groups].map(([group, records]) => [group, this.#inOrder(group, records)])),
       damage: this.#found.map((f) => f.damage),
       segments: [...this.#segments.values()].sort((a, b) => a.number - b.number),
       sticky: this.#sticky,
-      nextLsn: Math.min(Math.max(this.#lastLsn, this.#durable) + 1, cut),
+      nextLsn: Math.min(Math.max(this.#lastLsn, this.#durable) + 1, cutLsn),
       lastBatch: this.#highestBatch,
       undecided,
       torn,
       damagedSegments: new Set(this.#found.map((f) => f.segment)),
     };
+  }
+
+  /** R6: where records were cut off at the end of the log, and how many there can have been. */
+  #findCut(): Cut | undefined {
+    const at = this.#files.findIndex(({ number }) => number >= this.#end.segment);
+    const last = this.#files[at];
+    if (last === undefined) return undefined;
+    let place = firstPlace(last);
+    if (this.#seen) place = this.#batchEnded ? alignUp(this.#end.offset, SECTOR_BYTES) : this.#end.offset;
+    const isClipped = this.#isClipped && this.#lastVersion >= VERSION_WITH_HEADS; // W7: it had its whole length
+    if (isClipped || this.#isCut(last, place)) return this.#cutOff(last, place);
+
+    // A batch that did not fit there went to the next file.
+    const next = this.#seen ? this.#files[at + 1] : undefined;
+    if (next === undefined) return undefined;
+    if (next.number > last.number + 1) {
+      const why = `the file ${segmentName(last.number + 1)} is gone`;
+      return { segment: last.number, offset: this.#end.offset, why, records: recordsIn(this.#segmentBytes) };
+    }
+    place = firstPlace(next);
+    return this.#isCut(next, place) ? this.#cutOff(next, place) : undefined;
+  }
+
+  /** True if the file stops before the header at `place`, and once had more room there than for a note. */
+  #isCut({ fileBytes, length }: FileEnd, place: number): boolean {
+    if (length >= place + HEADER_BYTES) return false;
+    if (fileBytes !== undefined) return place < fileBytes - SECTOR_BYTES;
+    return place === 0 && this.#lastVersion >= VERSION_WITH_HEADS; // F2; the first version named its files first
+  }
+
+  #cutOff({ number, length, fileBytes = this.#segmentBytes }: FileEnd, place: number): Cut {
+    const why = `the file was cut from ${fileBytes} to ${length} bytes`;
+    return { segment: number, offset: length, why, records: recordsIn(fileBytes - Math.min(place, length)) };
   }
 
   #dropAttempt(durable: number): void {
@@ -180,24 +286,26 @@ export class RecoveredLog {
   }
 
   /** The first record of a log whose older segments are gone. The oldest segment left is durable from its start. */
-  #begin(lsn: number, place: Place): void {
+  #begin(lsn: number, segment: number, isFirst: boolean): void {
     this.#lastLsn = lsn - 1;
-    if (place.segment.number === this.#oldest && place.offset === 0) return;
-    this.#hole(lsn - 1, lsn - 1, place);
+    if (segment === this.#oldest && isFirst) return;
+    this.#hole(lsn - 1, lsn - 1, segment, isFirst);
     this.#raise(lsn - 1);
   }
 
-  /** LSNs `first` to `lsn` are missing before `next`, or at the end. */
-  #hole(first: number, lsn: number, next?: Place): void {
-    const elsewhere = next !== undefined && next.segment.number > this.#end.segment;
-    const { segment, offset } = elsewhere && next.offset > 0 ? { segment: next.segment.number, offset: 0 } : this.#end;
+  /** LSNs `first` to `lsn` are missing before what stands in `nextSegment`, first there or not; or at the end. */
+  #hole(first: number, lsn: number, nextSegment: number = this.#end.segment, isFirst: boolean = true): void {
+    const elsewhere = nextSegment > this.#end.segment;
+    const { segment, offset } = elsewhere && !isFirst ? { segment: nextSegment, offset: 0 } : this.#end;
     const why =
-      elsewhere && next.segment.number > this.#end.segment + 1
-        ? `a segment is missing before ${segmentName(next.segment.number)}`
+      nextSegment > this.#end.segment + 1
+        ? `a segment is missing before ${segmentName(nextSegment)}`
         : first === lsn
           ? `record ${lsn} cannot be read`
           : `records ${first} to ${lsn} cannot be read`;
-    this.#open.push({ type: "hole", first, lsn, segment, offset, why });
+    const file = this.#files.find(({ number }) => number === segment);
+    const isCut = file?.fileBytes !== undefined && file.length < file.fileBytes; // found by R6 at an earlier start
+    this.#open.push({ type: "hole", first, lsn, segment, offset, why, isCut });
   }
 
   #raise(durable: number): void {
@@ -214,10 +322,10 @@ export class RecoveredLog {
       count++;
       switch (item.type) {
         case "record":
-          this.#keep(item.header, item.place);
+          this.#keep(item);
           break;
         case "rotten":
-          this.#damageRecord(item.header, item.place);
+          this.#damageRecord(item);
           break;
         case "hole":
           this.#damageHole(item);
@@ -238,28 +346,29 @@ export class RecoveredLog {
   #segment(number: number, end: number): Segment {
     let segment = this.#segments.get(number);
     if (segment === undefined) {
-      segment = new Segment(number);
+      segment = new Segment(number, 0); // `finish` knows the length
       this.#segments.set(number, segment);
     }
     if (end > segment.bytes) segment.bytes = end;
     return segment;
   }
 
-  #keep(header: RecordHeader, place: Place): void {
-    const group = groupId(header.group);
-    this.#segment(place.segment.number, place.end).hold(group, header.kind, header.index);
-    const record = toRecord(header, place);
+  #keep({ group, record, isCarried, segment, end }: Read): void {
+    const { kind, index } = record;
+    this.#segment(segment.number, end).hold(group, kind, index);
     const records = this.#recordsOf(group);
-    if (!isSticky(record.kind)) {
+    if (!isSticky(kind)) {
       records.rest.push(record);
-      this.#heal(group, (kind, index) => kind < 16 && index >= record.index);
+      if (index > records.highest) records.highest = index;
+      if (isSlot(kind)) records.hasSlots = true;
+      if (this.#found.length > 0) this.#heal(group, record);
       return;
     }
-    if ((header.flags & FLAG_CARRIED) !== 0) this.#keepCarried(group, record, records);
+    if (isCarried) this.#keepCarried(group, record, records);
     else records.rest.push(record);
     this.#sticky.keep(group, record);
-    this.#placeholders.delete(keyOf(group, record.kind));
-    this.#heal(group, (kind) => kind === record.kind);
+    this.#placeholders.delete(keyOf(group, kind));
+    this.#heal(group, record);
   }
 
   /** A copy that keeps the place of its original: groups may care about the order of sticky records and entries. */
@@ -278,74 +387,104 @@ export class RecoveredLog {
     records.rest[at] = record;
   }
 
-  #damageRecord(header: RecordHeader, place: Place): void {
-    const group = groupId(header.group);
-    this.#segment(place.segment.number, place.end).hold(group, header.kind, header.index);
-    if (isSticky(header.kind as LogRecord["kind"])) {
-      const known = this.#sticky.newest(group, header.kind);
-      if ((header.flags & FLAG_CARRIED) !== 0 && known?.type === "intact" && isNamed(known.record, header)) return;
-      const records = this.#recordsOf(group);
-      this.#placeholders.set(keyOf(group, header.kind), records.rest.length);
+  #damageRecord({ lsn, group, record, isCarried, segment, offset, end }: Read): void {
+    const { kind, index } = record;
+    this.#segment(segment.number, end).hold(group, kind, index);
+    const records = this.#recordsOf(group);
+    if (isSticky(kind)) {
+      const known = this.#sticky.newest(group, kind);
+      if (isCarried && known?.type === "intact" && isNamed(known.record, record)) return;
+      this.#placeholders.set(keyOf(group, kind), records.rest.length);
       records.rest.push(undefined);
-      this.#sticky.markDamaged(group, header.kind, place.segment.number);
+      this.#sticky.markDamaged(group, kind, segment.number);
+    } else {
+      if (index > records.highest) records.highest = index;
+      if (isSlot(kind)) {
+        records.hasSlots = true;
+        this.#heal(group, record); // one report a slot: that of the newest record
+      }
     }
     this.#found.push({
-      lsn: header.lsn,
-      segment: place.segment.number,
+      lsn,
+      segment: segment.number,
       damage: {
-        segment: segmentName(place.segment.number),
-        offset: place.offset,
+        segment: segmentName(segment.number),
+        offset,
         why: "the body fails its checksum",
         records: 1,
-        record: { group, kind: header.kind, index: logIndex(header.index), term: header.term },
+        record: { group, kind, index, term: record.term },
       },
+      upTo: undefined,
     });
   }
 
-  #damageHole(hole: Item & { readonly type: "hole" }): void {
+  #damageHole(hole: Hole): void {
     this.#segment(hole.segment, hole.offset);
+    const records = hole.lsn - hole.first + 1;
+    const { lsn, segment, offset, why, isCut } = hole;
+    const damage = { segment: segmentName(segment), offset, why, records, record: undefined };
     this.#found.push({
-      lsn: hole.lsn,
-      segment: hole.segment,
-      damage: {
-        segment: segmentName(hole.segment),
-        offset: hole.offset,
-        why: hole.why,
-        records: hole.lsn - hole.first + 1,
-        record: undefined,
-      },
+      lsn,
+      segment,
+      damage: isCut ? { ...damage, isAtMost: true } : damage,
+      upTo: new Map([...this.#groups].map(([group, { highest }]) => [group, highest + records])),
     });
   }
 
-  /** Damage that a later record makes harmless: the entry was replaced, the sticky record has a newer one. */
-  #heal(group: GroupId, isReplaced: (kind: number, index: number) => boolean): void {
+  /** Takes back damage that a later record makes harmless. */
+  #heal(group: GroupId, later: LogRecord): void {
     if (this.#found.length === 0) return;
     this.#found = this.#found.filter(({ damage: { record } }) => {
-      return record === undefined || record.group !== group || !isReplaced(record.kind, record.index);
+      return record === undefined || record.group !== group || !isReplaced(record, later);
     });
   }
 
   /**
-   * Nobody knows what a hole held. Its segment stays until every group has trimmed all that was recovered: then each state
-   * stands in a checkpoint that is newer than the hole.
+   * Nobody knows what a hole held. Its segment stays until every group has trimmed all that was recovered and all that can
+   * have stood in the hole: then each state stands in a checkpoint that is newer. A slot can have been any.
    */
   #pinHoles(): void {
-    const pinned = this.#found.filter((f) => f.damage.record === undefined).map((f) => f.segment);
-    if (pinned.length === 0) return;
-    const highest = new Map<GroupId, number>();
-    for (const segment of this.#segments.values()) {
-      for (const [group, index] of segment.highest) highest.set(group, Math.max(index, highest.get(group) ?? 0));
-    }
-    for (const number of pinned) {
+    for (const { segment: number, upTo, damage } of this.#found) {
+      if (upTo === undefined) continue;
       const segment = this.#segment(number, 0);
-      for (const [group, index] of highest) segment.hold(group, 1, index);
+      segment.lost += damage.records;
+      for (const [group, { highest, hasSlots }] of this.#groups) {
+        const pinned = Math.max(highest, upTo.get(group) ?? 0);
+        if (pinned > 0) segment.hold(group, RecordKind.command, pinned);
+        if (hasSlots) segment.unrepaired.add(group);
+      }
     }
+  }
+
+  #inOrder(group: GroupId, { front, rest, hasSlots }: GroupRecords): readonly LogRecord[] {
+    let whole: readonly LogRecord[] = rest.every(isRead) ? rest : rest.filter(isRead);
+    if (hasSlots) whole = this.#newestSlots(group, whole);
+    return front.length === 0 ? whole : front.concat(whole);
+  }
+
+  /** Leaves of each slot the newest record, and none if that one is damaged. */
+  #newestSlots(group: GroupId, records: readonly LogRecord[]): readonly LogRecord[] {
+    const later = new Set<number>();
+    for (const { damage } of this.#found) {
+      if (damage.record?.group === group && isSlot(damage.record.kind)) later.add(damage.record.index);
+    }
+    const newestFirst: LogRecord[] = [];
+    for (let i = records.length - 1; i >= 0; i--) {
+      const record = records[i];
+      assert(record !== undefined, "a position within the list");
+      if (isSlot(record.kind)) {
+        if (later.has(record.index)) continue;
+        later.add(record.index);
+      }
+      newestFirst.push(record);
+    }
+    return newestFirst.reverse();
   }
 
   #recordsOf(group: GroupId): GroupRecords {
     let records = this.#groups.get(group);
     if (records === undefined) {
-      records = { front: [], rest: [] };
+      records = { front: [], rest: [], highest: 0, hasSlots: false };
       this.#groups.set(group, records);
     }
     return records;
@@ -354,24 +493,22 @@ export class RecoveredLog {
 
 const keyOf = (group: GroupId, kind: number): string => `${group}/${kind}`;
 
-const isNamed = (record: LogRecord, header: RecordHeader): boolean =>
+const isNamed = (record: LogRecord, header: LogRecord): boolean =>
   record.index === header.index && record.term === header.term && record.bodyCrc === header.bodyCrc;
 
-const isCopy = (a: LogRecord, b: LogRecord): boolean =>
-  a.index === b.index && a.term === b.term && a.bodyCrc === b.bodyCrc && a.body.length === b.body.length;
+const isCopy = (a: LogRecord, b: LogRecord): boolean => isNamed(a, b) && a.body.length === b.body.length;
 
-function inOrder({ front, rest }: GroupRecords): readonly LogRecord[] {
-  const whole = rest.filter((record) => record !== undefined);
-  return front.length === 0 ? whole : front.concat(whole);
+const isRead = (record: LogRecord | undefined): record is LogRecord => record !== undefined;
+
+/** True if nothing is left of `earlier` once `later` is in the log. */
+function isReplaced(earlier: { readonly kind: number; readonly index: number }, later: LogRecord): boolean {
+  if (isSticky(later.kind)) return earlier.kind === later.kind;
+  if (isSlot(later.kind)) return isSlot(earlier.kind) && earlier.index === later.index;
+  return isEntry(earlier.kind) && earlier.index >= later.index;
 }
 
-function toRecord(header: RecordHeader, place: Place): LogRecord {
-  return {
-    kind: header.kind as LogRecord["kind"], // what was appended; a kind of a later version passes through unchanged
-    index: logIndex(header.index),
-    term: term(header.term),
-    chain: header.chain,
-    body: place.body,
-    bodyCrc: header.bodyCrc,
-  };
-}
+/** The most records that can have stood in so many bytes. */
+const recordsIn = (bytes: number): number => Math.ceil(bytes / HEADER_BYTES);
+
+/** Where the first record of a file stands or would stand. */
+const firstPlace = ({ fileBytes }: FileEnd): number => (fileBytes === undefined ? 0 : HEADER_BYTES);

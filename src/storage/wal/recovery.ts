@@ -2,14 +2,20 @@
  * Reads the log at start: every segment whole, the next one while the last one is scanned. Then it makes true what
  * `recovered-log.ts` decided: a torn tail is overwritten with zeroes, and what is kept without proof that it was durable is
  * written again and synced before anyone hears of it. Again, because after a failed sync the page cache may hold as clean
- * what the disk never got (Rebello et al., ATC'20); a sync alone would prove nothing.
+ * what the disk never got (Rebello et al., ATC'20); a sync alone would prove nothing. A file from whose end only unused space
+ * was cut off gets its length back, so that W7 holds for what is written next.
  */
 import { assert } from "../../base/assert.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { Kernels } from "../../ports/kernels.ts";
+import { sumOf } from "./header-sum.ts";
 import { HEADER_BYTES, type HeaderCodec, RECORD_ALIGNMENT, recordBytes } from "./record-header.ts";
 import { type AssembledLog, type Place, RecoveredLog, type ScannedSegment } from "./recovered-log.ts";
+import type { Segment } from "./segment.ts";
 import { findSegments, segmentName } from "./segment-files.ts";
+
+/** Up to this length the sum of a body is made here: a call of native code would cost more. */
+const SHORT_BODY_BYTES = 256;
 
 export interface RecoveredFiles {
   readonly log: AssembledLog;
@@ -27,7 +33,7 @@ export async function recover(
   const { disk, kernels } = ports;
   const { folder, segmentBytes } = options;
   const numbers = await findSegments(disk, folder);
-  const found = new RecoveredLog(numbers[0] ?? 1);
+  const found = new RecoveredLog(numbers[0] ?? 1, segmentBytes);
   const lengths = new Map<number, number>();
   let ahead = numbers[0] === undefined ? undefined : readSegment(disk, folder, numbers[0]);
   for (let i = 0; i < numbers.length; i++) {
@@ -42,7 +48,10 @@ export async function recover(
   const log = found.finish();
   const tornBytes = await repair(disk, folder, log);
 
-  const last = log.segments.at(-1)?.number ?? (numbers[0] ?? 1) - 1;
+  const active = log.segments.at(-1);
+  const isUsable = active !== undefined && !log.damagedSegments.has(active.number);
+  if (isUsable && (lengths.get(active.number) ?? 0) < active.fileBytes) await lengthen(disk, folder, active);
+  const last = active?.number ?? (numbers[0] ?? 1) - 1;
   const prepared: number[] = [];
   for (let number = last + 1; lengths.get(number) === segmentBytes; number++) prepared.push(number);
   const highest = last + prepared.length;
@@ -72,20 +81,36 @@ async function readSegment(disk: Disk, folder: string, number: number): Promise<
 
 /** Offers every intact header to the log: record after record, and after a bad one the next that verifies. */
 function scan(segment: ScannedSegment, log: RecoveredLog, codec: HeaderCodec, kernels: Pick<Kernels, "crc32">): void {
-  const { bytes } = segment;
+  const { bytes, number } = segment;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  log.beginSegment(segment);
   let at = 0;
   while (at + HEADER_BYTES <= bytes.length) {
-    const header = codec.read(bytes, view, at, segment.number);
+    const header = codec.read(bytes, view, at, number);
     if (header === undefined) {
       at += RECORD_ALIGNMENT;
       continue;
     }
+    const from = at + HEADER_BYTES;
+    const to = from + header.bodyLength;
+    const isIntact = to <= bytes.length && bodySum(bytes, from, to, kernels) === header.bodyCrc;
     const end = at + recordBytes(header.bodyLength);
-    const body = bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + header.bodyLength);
-    const intact = body.length === header.bodyLength && kernels.crc32(body) === header.bodyCrc;
-    const place = { segment, offset: at, end: Math.min(end, bytes.length), body };
-    at = log.offer(header, place, intact) ? end : at + RECORD_ALIGNMENT;
+    at = log.offer(header, segment, at, end, isIntact) ? end : at + RECORD_ALIGNMENT;
+  }
+}
+
+function bodySum(bytes: Uint8Array, from: number, to: number, kernels: Pick<Kernels, "crc32">): number {
+  return to - from <= SHORT_BODY_BYTES ? sumOf(bytes, from, to, 0) : kernels.crc32(bytes.subarray(from, to));
+}
+
+async function lengthen(disk: Disk, folder: string, { number, fileBytes }: Segment): Promise<void> {
+  const file = await disk.open(`${folder}/${segmentName(number)}`, { create: false });
+  assert(file !== undefined, "a segment that was read exists", { number });
+  try {
+    await file.truncate(fileBytes);
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

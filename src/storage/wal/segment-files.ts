@@ -4,7 +4,8 @@
  *
  * F1. Numbers of segments have no hole: a file gets the number after the highest one, the oldest goes first, and each
  *     change of a name is durable before the next is made.
- * F2. A file gets its number only when its space is there; a file in the making has another name and is removed at start.
+ * F2. A file gets its number only when it durably has its length, so a shorter one was cut by somebody else; a file in the
+ *     making has another name and is removed at start. Its space is there too, unless the disk is full.
  * F3. A reused file keeps its old bytes. They are never records again: headers are seeded with the number (W2).
  */
 import { assert } from "../../base/assert.ts";
@@ -40,6 +41,8 @@ export class SegmentFiles {
   /** The highest number in use, prepared ones included. */
   #highest: number;
   #prepared: number[];
+  /** Made on a full disk: their space is only promised. Not known after a start, and then they are reused all the same. */
+  readonly #sparse = new Set<number>();
   #work: Promise<void> = Promise.resolve();
   /** Somebody waits for a segment: filling one with zeroes is cut short. */
   #hurry = false;
@@ -88,21 +91,7 @@ export class SegmentFiles {
    */
   async prepare(): Promise<void> {
     await this.#alone(async () => {
-      if (this.#prepared.length > 0) return;
-      const unfinished = `${this.#folder}/${UNFINISHED}`;
-      const file = await this.#disk.open(unfinished, { create: true });
-      assert(file !== undefined, "open with create gives a file");
-      try {
-        await file.allocate(this.#segmentBytes);
-        await this.#fill(file);
-        await file.sync();
-        await file.close();
-      } catch (error) {
-        await file.close();
-        if (hasCode(error, "DISK_FULL")) await this.#disk.remove(unfinished);
-        throw error;
-      }
-      await this.#rename(unfinished);
+      if (this.#prepared.length === 0) this.#prepared.push(await this.#make(true));
     });
   }
 
@@ -110,7 +99,7 @@ export class SegmentFiles {
   async release(number: number): Promise<"reused" | "removed"> {
     return this.#alone(async () => {
       if (this.#prepared.length < PREPARED_SEGMENTS_MAX && (await this.#isWhole(number))) {
-        await this.#rename(this.path(number));
+        this.#prepared.push(await this.#rename(this.path(number)));
         return "reused";
       }
       await this.#disk.remove(this.path(number));
@@ -127,36 +116,58 @@ export class SegmentFiles {
 
   /** A segment made on the spot, without filling it. Reserving may fail: the last bytes of a disk belong to votes. */
   async #create(): Promise<OpenedSegment> {
-    const number = this.#highest + 1;
-    const file = await this.#disk.open(this.path(number), { create: true });
-    assert(file !== undefined, "open with create gives a file");
-    await this.#disk.syncDirectory(this.#folder);
-    this.#highest = number;
-    try {
-      await file.allocate(this.#segmentBytes);
-    } catch (error) {
-      if (!hasCode(error, "DISK_FULL")) throw error;
-    }
+    const number = await this.#make(false);
+    const file = await this.#disk.open(this.path(number), { create: false });
+    assert(file !== undefined, "a segment that was made exists", { number });
     return { number, file };
   }
 
+  /** F2. Fails with DISK_FULL, and then nothing has changed. */
+  async #make(isFilled: boolean): Promise<number> {
+    const unfinished = `${this.#folder}/${UNFINISHED}`;
+    const file = await this.#disk.open(unfinished, { create: true });
+    assert(file !== undefined, "open with create gives a file");
+    let isSparse = false;
+    try {
+      try {
+        await file.allocate(this.#segmentBytes);
+        if (isFilled) await this.#fill(file);
+      } catch (error) {
+        if (isFilled || !hasCode(error, "DISK_FULL")) throw error;
+        isSparse = true;
+      }
+      await file.truncate(this.#segmentBytes); // longer: what is not yet filled
+      await file.sync();
+      await file.close();
+    } catch (error) {
+      await file.close();
+      if (hasCode(error, "DISK_FULL")) await this.#disk.remove(unfinished);
+      throw error;
+    }
+    const number = await this.#rename(unfinished);
+    if (isSparse) this.#sparse.add(number);
+    return number;
+  }
+
+  /** What reserving has left: with some disks all is zeroes by now. */
   async #fill(file: DiskFile): Promise<void> {
     const zeroes = new Uint8Array(Math.min(ZEROES_BYTES, this.#segmentBytes));
-    for (let at = 0; at < this.#segmentBytes && !this.#hurry; at += zeroes.length) {
+    for (let at = await file.length(); at < this.#segmentBytes && !this.#hurry; at += zeroes.length) {
       await file.write([zeroes.subarray(0, Math.min(zeroes.length, this.#segmentBytes - at))], at);
     }
   }
 
-  async #rename(from: string): Promise<void> {
+  async #rename(from: string): Promise<number> {
     const number = this.#highest + 1;
     await this.#disk.rename(from, this.path(number));
     await this.#disk.syncDirectory(this.#folder);
     this.#highest = number;
-    this.#prepared.push(number);
+    return number;
   }
 
-  /** Files that are larger (one huge record) or were never filled are not worth keeping. */
+  /** Files that are larger (one huge record) or whose space was never reserved are not worth keeping. */
   async #isWhole(number: number): Promise<boolean> {
+    if (this.#sparse.delete(number)) return false;
     const file = await this.#disk.open(this.path(number), { create: false });
     assert(file !== undefined, "a live segment exists", { number });
     try {

@@ -1,6 +1,7 @@
 /**
  * The log against a naive list, with power cuts after every possible count of disk operations and process kills: what was
- * acknowledged is there, what comes back was appended, nothing is out of order, and only a tail is ever missing.
+ * acknowledged is there, what comes back was appended, nothing is out of order, and only a tail is ever missing. Groups 1 to 3
+ * write entries, groups 4 and 5 slots.
  */
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
@@ -8,7 +9,7 @@ import { describe, expect, it } from "vitest";
 import { hasCode } from "../../base/errors.ts";
 import { type GroupId, groupId, logIndex } from "../../base/ids.ts";
 import { Prng } from "../../base/prng.ts";
-import { isSticky, type LogRecord, RecordKind } from "../../consensus/contract/record.ts";
+import { isSlot, isSticky, type LogRecord, RecordKind } from "../../consensus/contract/record.ts";
 import type { Kernels } from "../../ports/kernels.ts";
 import type { WalRecovery } from "./contract.ts";
 import { isSame, settle, WalWorld } from "./testing/wal-world.ts";
@@ -21,6 +22,9 @@ const kernels: Kernels = {
 type Step =
   | { readonly type: "append"; readonly group: number; readonly sizes: readonly number[] }
   | { readonly type: "vote"; readonly group: number; readonly kind: 16 | 17 }
+  /** Values accepted at some slots, above the trim, in any order and with slots left out. */
+  | { readonly type: "accept"; readonly group: number; readonly slots: readonly number[]; readonly bytes: number }
+  | { readonly type: "promise"; readonly group: number; readonly kind: 18 | 19 }
   | { readonly type: "flush"; readonly wait: boolean }
   | { readonly type: "trim"; readonly group: number; readonly keep: number }
   | { readonly type: "checkpoint" }
@@ -36,12 +40,34 @@ const size = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 3_000, max: 6_000 }) },
 );
 const group = fc.integer({ min: 1, max: 3 });
+/** Groups whose records are slots. */
+const acceptor = fc.integer({ min: 4, max: 5 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 16, arbitrary: fc.record({ type: fc.constant("append"), group, sizes: fc.array(size, { maxLength: 5 }) }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("vote"), group, kind: fc.constantFrom(16, 17) }) },
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      type: fc.constant("accept"),
+      group: acceptor,
+      slots: fc.array(fc.integer({ min: 1, max: 12 }), { maxLength: 4 }),
+      bytes: size,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constant("promise"), group: acceptor, kind: fc.constantFrom(18, 19) }),
+  },
   { weight: 11, arbitrary: fc.constant<Step>({ type: "flush", wait: true }) },
   { weight: 3, arbitrary: fc.constant<Step>({ type: "flush", wait: false }) },
-  { weight: 4, arbitrary: fc.record({ type: fc.constant("trim"), group, keep: fc.integer({ min: 0, max: 6 }) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      type: fc.constant("trim"),
+      group: fc.oneof(group, acceptor),
+      keep: fc.integer({ min: 0, max: 6 }),
+    }),
+  },
   { weight: 8, arbitrary: fc.record({ type: fc.constant("checkpoint") }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constant("rest") }) },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("power"), afterOperations: fc.integer({ min: 0, max: 12 }) }) },
@@ -76,7 +102,18 @@ class Model {
         this.nextIndex.set(id, index);
         return;
       }
+      case "accept": {
+        const id = groupId(step.group);
+        const base = this.trims.get(id) ?? 0;
+        const kinds = [RecordKind.acceptedCommand, RecordKind.acceptedNoop, RecordKind.acceptedConfiguration] as const;
+        for (const slot of step.slots) {
+          const kind = kinds[slot % kinds.length] ?? RecordKind.acceptedCommand;
+          this.#append(id, world.record(kind, base + slot, step.bytes));
+        }
+        return;
+      }
       case "vote":
+      case "promise":
         this.#append(groupId(step.group), world.record(step.kind, 0, 12));
         return;
       case "flush": {
@@ -91,7 +128,7 @@ class Model {
         this.#trim(groupId(step.group), step.keep);
         return;
       case "checkpoint":
-        for (const id of [1, 2, 3]) this.#trim(groupId(id), 0);
+        for (const id of [1, 2, 3, 4, 5]) this.#trim(groupId(id), 0);
         return settle();
       case "rest":
         await settle();
@@ -137,6 +174,8 @@ class Model {
     const present = new Set<number>();
     for (const [id, records] of recovery.groups) {
       let before = -1;
+      const slots = records.filter((r) => isSlot(r.kind)).map((r) => r.index);
+      expect(new Set(slots).size, "one record a slot").toBe(slots.length);
       for (const record of records) {
         const at = position.get(record.chain);
         expect(at, "a record that was appended and not lost before").toBeDefined();
@@ -153,9 +192,11 @@ class Model {
       const here = this.appended[at];
       if (here === undefined || present.has(at)) continue;
       const { record, group: id } = here;
+      const later = this.appended.slice(at + 1, end).filter((a) => a.group === id);
       const mayGo = isSticky(record.kind)
-        ? this.appended.slice(at + 1, end).some((a) => a.group === id && a.record.kind === record.kind)
-        : record.index <= (this.trims.get(id) ?? 0);
+        ? later.some((a) => a.record.kind === record.kind)
+        : record.index <= (this.trims.get(id) ?? 0) ||
+          (isSlot(record.kind) && later.some((a) => isSameSlot(a, record)));
       expect(mayGo, `record ${at} of ${end} is missing`).toBe(true);
     }
     this.appended = this.appended.slice(0, end);
@@ -175,12 +216,18 @@ class Model {
     this.world.wal.trim(id, logIndex(upTo));
   }
 
-  /** The highest acknowledged entry index of a group. */
+  /** The highest acknowledged entry index or slot of a group. */
   #durableIndex(id: GroupId): number {
-    const last = this.appended.slice(0, this.acknowledged).findLast((a) => a.group === id && !isSticky(a.record.kind));
-    return last?.record.index ?? this.trims.get(id) ?? 0;
+    let highest = this.trims.get(id) ?? 0;
+    for (const { group, record } of this.appended.slice(0, this.acknowledged)) {
+      if (group === id && !isSticky(record.kind)) highest = Math.max(highest, record.index);
+    }
+    return highest;
   }
 }
+
+const isSameSlot = ({ record: { kind, index } }: Appended, record: LogRecord): boolean =>
+  isSlot(kind) && index === record.index;
 
 const reached = { recycled: 0, torn: 0, powerCuts: 0 };
 

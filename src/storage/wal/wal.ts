@@ -19,8 +19,10 @@
  * W6. After an error of the disk nothing is written and nothing acknowledged. Too little space is no error: the batch waits
  *     and is tried again together with what gathered behind it, so that no record overtakes another. Its LSNs are used
  *     again, and leftovers of the attempt on the disk are told apart by their batch number.
+ * W7. A file has its whole length, durably, before it has a number (F2) and before its first batch, which begins with a head
+ *     that names the length. So no crash leaves a file shorter than its head says.
  *
- * Recovery (R1–R5 in `recovered-log.ts`) rests on W1: a bad record at or below the highest watermark was durable, which
+ * Recovery (R1–R6 in `recovered-log.ts`) rests on W1: a bad record at or below the highest watermark was durable, which
  * makes it damage; one above belongs to the one batch that never was known to be durable, which makes it a torn tail, even
  * if later records of that batch survived.
  */
@@ -32,8 +34,8 @@ import type { Timer } from "../../ports/clock.ts";
 import type { DiskFile } from "../../ports/disk.ts";
 import type { Ports } from "../../ports/ports.ts";
 import { Batch, BatchEncoder } from "./batch.ts";
-import type { WalRecovery, WalStats, WriteAheadLog } from "./contract.ts";
-import { alignUp, HeaderCodec, recordBytes, SECTOR_BYTES } from "./record-header.ts";
+import type { SlotLog, WalRecovery, WalStats } from "./contract.ts";
+import { alignUp, HEADER_BYTES, HeaderCodec, recordBytes, SECTOR_BYTES } from "./record-header.ts";
 import { type RecoveredFiles, recover } from "./recovery.ts";
 import { RoomWatch } from "./room-watch.ts";
 import { Segment } from "./segment.ts";
@@ -70,7 +72,7 @@ interface Active {
   carried: boolean;
 }
 
-export class Wal implements WriteAheadLog {
+export class Wal implements SlotLog {
   readonly #ports: WalPorts;
   readonly #codec: HeaderCodec;
   readonly #encoder: BatchEncoder;
@@ -111,7 +113,7 @@ export class Wal implements WriteAheadLog {
     assert(segmentBytes >= SEGMENT_BYTES_MIN && segmentBytes % SECTOR_BYTES === 0, "segments of whole sectors", {
       segmentBytes,
     });
-    const codec = new HeaderCodec(ports.kernels);
+    const codec = new HeaderCodec();
     const startMs = ports.clock.monotonicMs();
     const found = await recover(ports, codec, { folder: options.folder, segmentBytes });
     const { log } = found;
@@ -208,7 +210,13 @@ export class Wal implements WriteAheadLog {
   trim(group: GroupId, upTo: LogIndex): void {
     const before = this.#trims.get(group);
     if (before !== undefined && before >= upTo) return;
+    if (before === undefined && this.#damaged.size > 0) for (const segment of this.#segments) segment.meet(group, upTo);
     this.#trims.set(group, upTo);
+    this.#maintain();
+  }
+
+  repaired(group: GroupId): void {
+    for (const segment of this.#segments) segment.unrepaired.delete(group);
     this.#maintain();
   }
 
@@ -326,15 +334,19 @@ export class Wal implements WriteAheadLog {
       const active = await this.#activeFor(leftBytes);
       const { segment, file } = active;
       const carried = active.carried ? [] : this.#sticky.carried();
-      let end = segment.bytes + carried.reduce((sum, c) => sum + recordBytes(c.record.body.length), 0);
+      let end = segment.bytes === 0 ? HEADER_BYTES : segment.bytes;
+      for (const { record } of carried) end += recordBytes(record.body.length);
       let to = from;
       for (; to < records.length; to++) {
         const size = recordBytes(records[to]?.body.length ?? 0);
-        if (to > from && end + size > this.#capacity) break;
+        if (to > from && end + size > capacityOf(segment)) break;
         end += size;
         leftBytes -= size;
       }
-      const encoded = this.#encoder.encode(carried, { groups, records, from, to }, this.#nextLsn, {
+      const isFirst = segment.bytes === 0;
+      if (isFirst) await this.#lengthen(active, end);
+      const head = isFirst ? segment.fileBytes : undefined;
+      const encoded = this.#encoder.encode(head, carried, { groups, records, from, to }, this.#nextLsn, {
         segment: segment.number,
         durable: this.#nextLsn - 1,
         batch: ++this.#batch,
@@ -354,19 +366,24 @@ export class Wal implements WriteAheadLog {
     }
   }
 
-  /** Bytes of a segment that batches may take; the last sector is for a note. */
-  get #capacity(): number {
-    return this.#segmentBytes - SECTOR_BYTES;
+  /** W7, for one huge record: its file gets the length that it needs before it is written. */
+  async #lengthen({ segment, file }: Active, end: number): Promise<void> {
+    if (end <= capacityOf(segment)) return;
+    const fileBytes = alignUp(end, SECTOR_BYTES) + SECTOR_BYTES;
+    await file.truncate(fileBytes);
+    await file.sync();
+    segment.fileBytes = fileBytes;
   }
 
   /** The active segment if `bytes` fit, else a new one. A new segment takes what it is given. */
   async #activeFor(bytes: number): Promise<Active> {
     const active = this.#active;
-    if (active !== undefined && (active.segment.bytes === 0 || active.segment.bytes + bytes <= this.#capacity)) {
-      return active;
+    if (active !== undefined) {
+      const { segment } = active;
+      if (segment.bytes === 0 || segment.bytes + bytes <= capacityOf(segment)) return active;
     }
     const { number, file } = await this.#files.next();
-    const segment = new Segment(number);
+    const segment = new Segment(number, this.#segmentBytes);
     this.#active = { segment, file, carried: false };
     this.#segments.push(segment);
     await active?.file.close();
@@ -377,7 +394,7 @@ export class Wal implements WriteAheadLog {
   /** W4. Fails with DISK_FULL, DISK_FAILED. */
   async #note({ segment, file }: Active): Promise<void> {
     const stamp = { segment: segment.number, durable: this.#nextLsn - 1, batch: this.#batch };
-    if (segment.bytes > 0 && segment.bytes <= this.#capacity)
+    if (segment.bytes > 0 && segment.bytes <= capacityOf(segment))
       await file.write([this.#codec.note(stamp)], segment.bytes);
   }
 
@@ -461,3 +478,6 @@ export class Wal implements WriteAheadLog {
     return failure;
   }
 }
+
+/** Bytes of a segment that batches may take; the last sector is for a note. */
+const capacityOf = (segment: Segment): number => segment.fileBytes - SECTOR_BYTES;

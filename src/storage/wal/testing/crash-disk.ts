@@ -23,9 +23,11 @@ class Inode {
   readonly cache: Content = { bytes: new Uint8Array(SECTOR), length: 0 };
   readonly platter: Content = { bytes: new Uint8Array(SECTOR), length: 0 };
   readonly dirty = new Set<number>();
-  reserved = 0;
+  /** Up to here there is space: reserved, or written once. A file that was only made longer has none behind. */
+  space = 0;
 
   write(bytes: Uint8Array, offset: number): void {
+    this.space = Math.max(this.space, offset + bytes.length);
     grow(this.cache, offset + bytes.length);
     this.cache.bytes.set(bytes, offset);
     for (let at = Math.floor(offset / SECTOR); at * SECTOR < offset + bytes.length; at++) this.dirty.add(at);
@@ -40,7 +42,10 @@ class Inode {
 
   truncate(length: number): void {
     for (let at = Math.floor(length / SECTOR); at * SECTOR < this.cache.length; at++) this.dirty.add(at);
-    if (length < this.cache.length) this.cache.bytes.fill(0, length);
+    if (length < this.cache.length) {
+      this.cache.bytes.fill(0, length);
+      this.space = Math.min(this.space, length);
+    }
     grow(this.cache, length);
     this.cache.length = length;
   }
@@ -133,7 +138,7 @@ export class CrashDisk {
 
   get usedBytes(): number {
     let sum = 0;
-    for (const inode of this.#names.values()) sum += Math.max(inode.cache.length, inode.reserved);
+    for (const inode of this.#names.values()) sum += inode.space;
     return sum;
   }
 
@@ -165,6 +170,13 @@ export class CrashDisk {
   content(path: string): Uint8Array {
     const { cache } = this.#inode(path);
     return cache.bytes.slice(0, cache.length);
+  }
+
+  /** Cuts a file behind everyone's back, in the cache and on the platter. */
+  cut(path: string, length: number): void {
+    const inode = this.#inode(path);
+    inode.truncate(length);
+    inode.sync();
   }
 
   /** Changes bits behind everyone's back, in the cache and on the platter. */
@@ -269,7 +281,7 @@ export class CrashDisk {
       allocate: (length) =>
         step("allocate", path, () => {
           this.#take(path, inode, length);
-          inode.reserved = Math.max(inode.reserved, length);
+          inode.space = Math.max(inode.space, length);
         }),
       length: () => step("read", path, () => inode.cache.length),
       close: async () => undefined,
@@ -278,7 +290,7 @@ export class CrashDisk {
 
   /** Fails unless the file may have `length` bytes. */
   #take(path: string, inode: Inode, length: number): void {
-    const added = length - Math.max(inode.cache.length, inode.reserved);
+    const added = length - inode.space;
     if (added > 0 && this.usedBytes + added > this.capacityBytes) throw full(path);
   }
 
