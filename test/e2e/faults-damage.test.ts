@@ -63,11 +63,17 @@ describe("rot on one node of three", () => {
     await expectWhole(cluster, "rot/", acknowledged);
   }
 
-  it("an early entry's body and a late one's header: both are repaired from a peer", async () => {
+  it("the bodies of an early entry and a late one: both are repaired from a peer", async () => {
     flipRecord(recordWith(dataOf(victim), `value-of-000007-`), "body");
-    flipRecord(recordWith(dataOf(victim), `value-of-000050-`), "header");
+    flipRecord(recordWith(dataOf(victim), `value-of-000050-`), "body");
     await comesBack();
     expect(victim.process.logTail(1_000)).toContain('"event":"log-damaged"');
+  });
+
+  it("an entry's header: nobody can tell what was there, so the node comes back as a newcomer", async () => {
+    flipRecord(recordWith(dataOf(victim), `value-of-000050-`), "header");
+    await comesBack();
+    expect(victim.process.logTail(1_000)).toContain('"event":"log-lost"');
   });
 
   it("the last entry, and a run of bytes over several records", async () => {
