@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4
+#!/usr/bin/env -S node --max-semi-space-size=4 --heap-growing-percent=100
 /**
  * The first file that runs. It uses old syntax only and loads the rest afterwards, so that an older Node gets a sentence
  * instead of a syntax error.
