@@ -269,6 +269,19 @@ describe("unary calls", () => {
     expect(get.httpStatus).toBe(405);
   });
 
+  it("never get more back than fits in one frame, whatever their own header fields are", async () => {
+    await open();
+    const longType = `application/grpc+${"x".repeat(8_190)}`;
+    const answer = await client.call("/test.Echo/Echo", {
+      headers: { "content-type": longType, "grpc-timeout": "%".repeat(4_000) },
+      chunks: [frame(bytes(1))],
+    });
+    expect(answer.httpStatus).toBe(415);
+    const timeout = await client.call("/test.Echo/Echo", { headers: { "grpc-timeout": "%".repeat(15_000) } });
+    expect(timeout.grpcStatus).toBe(13);
+    expect((await client.call("/test.Echo/Echo", { chunks: [frame(bytes(1))] })).grpcStatus).toBe(0);
+  });
+
   it("get their content subtype back", async () => {
     await open();
     const call = { headers: { "content-type": "application/grpc+proto" }, chunks: [frame(bytes(1))] };

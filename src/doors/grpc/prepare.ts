@@ -46,10 +46,13 @@ export function prepareCall(router: Router, head: RequestHead): PreparedCall {
   return { type: "call", method: route.method, request: { path: head.path, headers, encoding, timeoutMs } };
 }
 
+/** A content type comes back to its caller, in one frame with all else that the answer's head holds. */
+const CONTENT_TYPE_BYTES_MAX = 256;
+
 /** The content type to answer with, or undefined if it is not gRPC's. */
 function grpcContentType(field: string | undefined): string | undefined {
   if (field === "application/grpc") return field;
-  if (field === undefined) return undefined;
+  if (field === undefined || field.length > CONTENT_TYPE_BYTES_MAX) return undefined;
   if (field.startsWith("application/grpc+")) return field;
   return field.startsWith("application/grpc;") ? "application/grpc" : undefined;
 }

@@ -28,6 +28,7 @@ import { HpackDecoder } from "./hpack-decoder.ts";
 import { HpackEncoder, type WireField, wireField } from "./hpack-encoder.ts";
 import { Output } from "./output.ts";
 import { HeadBuilder, type RequestHead } from "./request-head.ts";
+import { ResetStreams } from "./reset-streams.ts";
 import { Http2Stream, type StreamCarrier } from "./stream.ts";
 
 /** `Call` is what the server above makes of a request's head, once for equal heads. */
@@ -69,8 +70,9 @@ interface KnownBlock<Call> {
 interface OpenBlock {
   readonly streamId: number;
   readonly isLast: boolean;
-  readonly parts: Uint8Array[];
-  bytes: number;
+  /** The first `length` bytes are the block so far; one buffer, in however many pieces it comes. */
+  bytes: Uint8Array;
+  length: number;
 }
 
 export class Http2Connection<Call> implements StreamCarrier {
@@ -83,11 +85,14 @@ export class Http2Connection<Call> implements StreamCarrier {
   readonly #guard = new FloodGuard();
   readonly #streams = new Map<number, Http2Stream>();
   readonly #waiting = new Set<Http2Stream>();
+  readonly #resetStreams = new ResetStreams();
   #knownBlocks: KnownBlock<Call>[] = [];
   #prefaceAt = 0;
   #hasSettings = false;
   #openBlock: OpenBlock | undefined;
   #lastStreamId = 0;
+  /** The last stream that is served: what comes after GOAWAY is not, and a second GOAWAY must not name a later one. */
+  #lastServedId = 0;
   #sendWindow = DEFAULT_WINDOW_BYTES;
   #peerStreamWindow = DEFAULT_WINDOW_BYTES;
   #receiveWindow = CONNECTION_WINDOW_BYTES;
@@ -177,8 +182,7 @@ export class Http2Connection<Call> implements StreamCarrier {
   }
 
   sendReset(stream: Http2Stream, code: ErrorCode): void {
-    this.#output.frame(4, FrameType.reset, 0, stream.id);
-    this.#output.uint32(code);
+    this.#sendReset(stream.id, code, stream.isRequestEnded);
   }
 
   wait(stream: Http2Stream): void {
@@ -215,7 +219,7 @@ export class Http2Connection<Call> implements StreamCarrier {
     } finally {
       this.#output.uncork();
     }
-    if (this.#output.unsentBytes > UNSENT_BYTES_MAX) this.#socket.pause(); // C4
+    if (this.#output.unsentBytes > UNSENT_BYTES_MAX && !this.#isClosed) this.#socket.pause(); // C4
   }
 
   #readPreface(chunk: Uint8Array): number {
@@ -259,6 +263,7 @@ export class Http2Connection<Call> implements StreamCarrier {
       case FrameType.goaway:
         if (id !== 0) throw broken("GOAWAY of a stream");
         if (to - from < 8) throw wrongSize("GOAWAY");
+        this.#countPing();
         return; // the peer opens no more streams; those there are go on
       case FrameType.windowUpdate:
         this.#onWindowUpdate(id, bytes, from, to);
@@ -288,7 +293,10 @@ export class Http2Connection<Call> implements StreamCarrier {
     const stream = this.#streams.get(id);
     if (stream === undefined) {
       this.#mustHaveExisted(id);
-      this.#credit(wireBytes); // sent before the peer knew that the stream had ended
+      this.#credit(wireBytes);
+      if (this.#resetStreams.excuses(id, isLast)) return;
+      this.#sendReset(id, ErrorCode.streamClosed, true);
+      this.#countReset();
       return;
     }
     const error = stream.receive(bytes.subarray(start, end), wireBytes, isLast);
@@ -304,29 +312,35 @@ export class Http2Connection<Call> implements StreamCarrier {
       start += 1;
     }
     if ((flags & Flag.priority) !== 0) start += 5;
-    if (start > end) throw broken("padding or priority longer than its frame");
+    if (start > to) throw wrongSize("HEADERS");
+    if (start > end) throw broken("padding longer than its frame");
     if (id % 2 === 0) throw broken("a client's streams have odd numbers");
     const isLast = (flags & Flag.endStream) !== 0;
     if ((flags & Flag.endHeaders) !== 0) {
       this.#block(id, isLast, bytes, start, end);
       return;
     }
-    this.#openBlock = { streamId: id, isLast, parts: [bytes.slice(start, end)], bytes: end - start };
+    this.#openBlock = { streamId: id, isLast, bytes: copy(bytes, start, end), length: end - start };
   }
 
   #onContinuation(flags: number, id: number, bytes: Uint8Array, from: number, to: number): void {
     const open = this.#openBlock;
     if (open === undefined || open.streamId !== id) throw broken("CONTINUATION of nothing");
     if (from === to) this.#countPing();
-    open.bytes += to - from;
-    if (open.bytes > BLOCK_BYTES_MAX) {
+    const length = open.length + to - from;
+    if (length > BLOCK_BYTES_MAX) {
       throw new ConnectionError(ErrorCode.enhanceYourCalm, `a header block over ${BLOCK_BYTES_MAX} bytes`);
     }
-    open.parts.push(bytes.slice(from, to));
+    if (length > open.bytes.length) {
+      const grown = new Uint8Array(Math.min(BLOCK_BYTES_MAX, Math.max(length, open.bytes.length * 2)));
+      grown.set(open.bytes.subarray(0, open.length));
+      open.bytes = grown;
+    }
+    open.bytes.set(bytes.subarray(from, to), open.length);
+    open.length = length;
     if ((flags & Flag.endHeaders) === 0) return;
     this.#openBlock = undefined;
-    const block = Buffer.concat(open.parts);
-    this.#block(id, open.isLast, block, 0, block.length);
+    this.#block(id, open.isLast, open.bytes, 0, length);
   }
 
   /** A whole header block: a new stream's head, or the trailers of one. */
@@ -336,6 +350,7 @@ export class Http2Connection<Call> implements StreamCarrier {
       return;
     }
     this.#lastStreamId = id;
+    if (!this.#isDraining) this.#lastServedId = id;
     const known = this.#findBlock(bytes, from, to);
     if (known !== undefined) {
       this.#open(id, isLast, known.head, known.call);
@@ -357,8 +372,7 @@ export class Http2Connection<Call> implements StreamCarrier {
 
   #open(id: number, isLast: boolean, head: RequestHead, call: Call): void {
     if (this.#isDraining || this.#streams.size >= this.#options.streamsMax) {
-      this.#output.frame(4, FrameType.reset, 0, id);
-      this.#output.uint32(ErrorCode.refusedStream);
+      this.#sendReset(id, ErrorCode.refusedStream, isLast);
       if (!this.#isDraining) this.#countReset();
       return;
     }
@@ -377,16 +391,19 @@ export class Http2Connection<Call> implements StreamCarrier {
       this.#output.headers(id, TOO_LARGE, Flag.endHeaders | Flag.endStream, this.#encoder);
       if (isLast) return;
     }
-    this.#output.frame(4, FrameType.reset, 0, id);
-    this.#output.uint32(why === "too-large" ? ErrorCode.none : ErrorCode.protocol);
+    this.#sendReset(id, why === "too-large" ? ErrorCode.none : ErrorCode.protocol, isLast);
   }
 
   #trailers(id: number, isLast: boolean, bytes: Uint8Array, from: number, to: number): void {
     const builder = new HeadBuilder(HEADER_BYTES_MAX, HEADER_FIELDS_MAX);
     this.#decoder.decode(bytes, from, to, (field) => builder.add(field)); // C2
     const stream = this.#streams.get(id);
-    if (stream === undefined) return; // sent before the peer knew that the stream had ended
-    const error = isLast && builder.isValidTrailer ? stream.endRequest() : ErrorCode.protocol;
+    if (stream === undefined) {
+      if (this.#resetStreams.excuses(id, isLast)) return;
+      throw new ConnectionError(ErrorCode.streamClosed, "Cannot go on: HEADERS of a stream that has ended");
+    }
+    const isProper = stream.isRequestEnded || (isLast && builder.isValidTrailer);
+    const error = isProper ? stream.endRequest() : ErrorCode.protocol;
     if (error !== ErrorCode.none) this.#resetStream(stream, error, 0);
   }
 
@@ -395,7 +412,9 @@ export class Http2Connection<Call> implements StreamCarrier {
     if (payloadBytes !== 4) throw wrongSize("RST_STREAM");
     this.#mustHaveExisted(id);
     this.#countReset();
-    this.#streams.get(id)?.abandon();
+    const stream = this.#streams.get(id);
+    if (stream === undefined) this.#resetStreams.delete(id);
+    else stream.abandon();
   }
 
   #onSettings(flags: number, id: number, bytes: Uint8Array, from: number, to: number): void {
@@ -408,10 +427,12 @@ export class Http2Connection<Call> implements StreamCarrier {
     if ((to - from) % 6 !== 0) throw wrongSize("SETTINGS");
     if (this.#hasSettings) this.#countPing();
     this.#hasSettings = true;
+    const windowBefore = this.#peerStreamWindow;
     for (let at = from; at < to; at += 6) {
       // In range: the payload is a multiple of six.
       this.#applySetting(((bytes[at] as number) << 8) | (bytes[at + 1] as number), uint32(bytes, at + 2));
     }
+    this.#widenStreams(this.#peerStreamWindow - windowBefore);
     this.#output.frame(0, FrameType.settings, Flag.ack, 0);
   }
 
@@ -423,21 +444,25 @@ export class Http2Connection<Call> implements StreamCarrier {
       case Setting.enablePush:
         if (value > 1) throw broken("ENABLE_PUSH is 0 or 1");
         return;
-      case Setting.initialWindowSize: {
+      case Setting.initialWindowSize:
         if (value > WINDOW_BYTES_MAX) throw new ConnectionError(ErrorCode.flowControl, "a window over 2^31-1");
-        const more = value - this.#peerStreamWindow;
         this.#peerStreamWindow = value;
-        for (const stream of [...this.#streams.values()]) {
-          if (!stream.widen(more, WINDOW_BYTES_MAX))
-            throw new ConnectionError(ErrorCode.flowControl, "a window overflows");
-        }
         return;
-      }
       case Setting.maxFrameSize:
         // We never send more than the least that a peer may ask for.
         if (value < FRAME_BYTES_MAX || value > 0xff_ffff) throw broken("MAX_FRAME_SIZE out of its range");
         return;
       default: // MAX_CONCURRENT_STREAMS and MAX_HEADER_LIST_SIZE bound what we do not do; the rest is unknown
+    }
+  }
+
+  /** Once a frame, with the last of its values: the streams are many, and so may the settings of a frame be. */
+  #widenStreams(more: number): void {
+    if (more === 0) return;
+    for (const stream of [...this.#streams.values()]) {
+      if (!stream.widen(more, WINDOW_BYTES_MAX)) {
+        throw new ConnectionError(ErrorCode.flowControl, "a window overflows");
+      }
     }
   }
 
@@ -452,7 +477,7 @@ export class Http2Connection<Call> implements StreamCarrier {
     }
     this.#countPing();
     this.#output.frame(8, FrameType.ping, Flag.ack, 0);
-    this.#output.bytes(bytes.slice(from, to));
+    this.#output.bytes(copy(bytes, from, to));
   }
 
   #onWindowUpdate(id: number, bytes: Uint8Array, from: number, to: number): void {
@@ -487,7 +512,7 @@ export class Http2Connection<Call> implements StreamCarrier {
     const { changes } = this.#decoder;
     const still = this.#knownBlocks.filter((one) => one.changes === changes);
     if (still.length === KNOWN_BLOCKS_MAX) still.shift();
-    still.push({ changes, bytes: bytes.slice(from, to), head, call });
+    still.push({ changes, bytes: copy(bytes, from, to), head, call });
     this.#knownBlocks = still;
   }
 
@@ -556,36 +581,47 @@ export class Http2Connection<Call> implements StreamCarrier {
     this.#output.uint32(bytes);
   }
 
+  #sendReset(streamId: number, code: ErrorCode, isRequestEnded: boolean): void {
+    this.#output.frame(4, FrameType.reset, 0, streamId);
+    this.#output.uint32(code);
+    if (!isRequestEnded) this.#resetStreams.add(streamId);
+  }
+
   #sendGoaway(code: ErrorCode): void {
     this.#output.frame(8, FrameType.goaway, 0, 0);
-    this.#output.uint32(this.#lastStreamId);
+    this.#output.uint32(this.#lastServedId);
     this.#output.uint32(code);
   }
 
   /** C3. The peer is told why, and gets a moment to read it. */
   #fail(error: ConnectionError): void {
+    if (this.#isClosed) return;
     this.#options.observer.observe({ type: "door-connection-failed", level: "debug", message: error.message });
     this.#sendGoaway(error.code);
-    this.#output.end();
-    this.#closed();
-    this.#socket.resume(); // read on, so that the words are not lost to a reset
-    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+    this.#endSocket(LAST_WORDS_MS);
   }
 
   /** The peer sends no more: nothing that it asked for can be told apart from a connection that is gone. */
   #hangUp(): void {
     if (this.#isClosed) return;
-    this.#output.end();
-    this.#closed();
+    this.#endSocket(LAST_WORDS_MS);
     this.#socket.destroySoon();
   }
 
   #closeIfDone(): void {
     if (!this.#isDraining || this.#streams.size > 0 || this.#isClosed) return;
+    this.#endSocket(LAST_ANSWERS_MS);
+  }
+
+  /** Sends what is staged, reads on so that it is not lost to a reset, and cuts a peer that does not take it in time. */
+  #endSocket(lingerMs: number): void {
+    const socket = this.#socket;
     this.#output.end();
     this.#closed();
-    this.#socket.resume();
-    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+    if (socket.destroyed) return;
+    const timer = setTimeout(() => socket.destroy(), lingerMs).unref();
+    socket.once("close", () => clearTimeout(timer));
+    socket.resume();
   }
 
   #closed(): void {
@@ -596,8 +632,15 @@ export class Http2Connection<Call> implements StreamCarrier {
   }
 }
 
-/** How long a connection that was ended may take to read the last words. */
-const LINGER_MS = 1_000;
+/** How long a peer that broke the protocol, or hung up, may take to read the last words. */
+const LAST_WORDS_MS = 1_000;
+/** The same when all is well: answers may still be under way to a slow reader. */
+const LAST_ANSWERS_MS = 10_000;
+
+/** A copy also of a `Buffer`, whose own `slice` is a view that would keep all of the socket's chunk. */
+function copy(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes, from, to);
+}
 
 function isSame(known: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
   if (known.length !== to - from) return false;

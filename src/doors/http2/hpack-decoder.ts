@@ -8,7 +8,7 @@ import { decodeHuffman } from "./huffman.ts";
 
 export class HpackDecoder {
   readonly #table = new HpackTable();
-  #block: Uint8Array = new Uint8Array(0);
+  #block: Uint8Array = NOTHING;
   #at = 0;
   #end = 0;
 
@@ -42,6 +42,7 @@ export class HpackDecoder {
       }
       mayResize = false;
     }
+    this.#block = NOTHING; // it is a view of the socket's memory, which an idle connection must not keep
   }
 
   #indexed(index: number): HeaderField {
@@ -86,6 +87,8 @@ export class HpackDecoder {
     return this.#block[this.#at++] as number; // in range by the line above
   }
 }
+
+const NOTHING = new Uint8Array(0);
 
 function latin1(bytes: Uint8Array, from: number, to: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString("latin1");

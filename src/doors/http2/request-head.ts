@@ -1,6 +1,6 @@
 /**
  * The head of a request out of its fields, checked as a server must.
- * Source  RFC 9113 sections 8.2 (field validity, connection-specific fields) and 8.3.1 (pseudo-header fields).
+ * Source  RFC 9113 sections 8.2 (field validity, connection-specific fields), 8.3.1 (pseudo-header fields) and 8.5 (CONNECT).
  */
 import { fieldBytes, type HeaderField } from "./hpack-table.ts";
 
@@ -20,8 +20,8 @@ export type HeadResult =
   | { readonly type: "too-large" };
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-/** The bytes that no value may hold. */
-const VALUE_BREAKS = /[\0\r\n]/;
+/** What no value may hold: three bytes anywhere, white space around it (section 8.2.1). */
+const VALUE_BREAKS = /[\0\r\n]|^[ \t]|[ \t]$/;
 const CONNECTION_SPECIFIC = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 const PSEUDO = new Set([":method", ":scheme", ":path", ":authority"]);
 
@@ -72,13 +72,20 @@ export class HeadBuilder {
   finish(): HeadResult {
     if (this.#bytes > this.#bytesMax || this.#count > this.#fieldsMax) return { type: "too-large" };
     const method = this.#pseudo.get(":method");
-    const path = this.#pseudo.get(":path");
+    const path = this.#path(method);
     const length = this.#fields.get("content-length");
-    if (this.#malformed || method === undefined || path === undefined || path === "") return { type: "malformed" };
-    if (!this.#pseudo.has(":scheme") || (length !== undefined && !/^[0-9]{1,15}$/.test(length))) {
-      return { type: "malformed" };
-    }
+    if (this.#malformed || method === undefined || path === undefined) return { type: "malformed" };
+    if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) return { type: "malformed" };
     const bodyBytes = length === undefined ? undefined : Number(length);
     return { type: "head", head: { method, path, fields: this.#fields, bodyBytes } };
+  }
+
+  /** Empty for CONNECT, which has an authority and neither scheme nor path (section 8.5); undefined if malformed. */
+  #path(method: string | undefined): string | undefined {
+    const path = this.#pseudo.get(":path");
+    const hasScheme = this.#pseudo.has(":scheme");
+    if (method === "CONNECT")
+      return path === undefined && !hasScheme && this.#pseudo.has(":authority") ? "" : undefined;
+    return path === "" || !hasScheme ? undefined : path;
   }
 }

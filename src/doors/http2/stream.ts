@@ -11,6 +11,7 @@
  */
 import { assert } from "../../base/assert.ts";
 import { ErrorCode } from "./frame.ts";
+import { HeldBytes } from "./held-bytes.ts";
 import type { WireField } from "./hpack-encoder.ts";
 
 /** What a stream tells the one who serves it. */
@@ -68,7 +69,9 @@ export class Http2Stream {
   #bodyBytesLeft: number | undefined;
   #isRequestEnded = false;
   #isPaused = false;
-  #held: Uint8Array[] | undefined;
+  #held: HeldBytes | undefined;
+  /** Held bytes are being handed on: whoever resumes inside is inside the loop that does it. */
+  #isReleasing = false;
   #owesEnd = false;
   #isClosed = false;
 
@@ -189,19 +192,18 @@ export class Http2Stream {
 
   resume(): void {
     this.#isPaused = false;
+    if (this.#isReleasing) return;
     const held = this.#held;
-    if (held === undefined) {
-      this.#deliverEnd();
-      return;
+    if (held !== undefined) {
+      this.#isReleasing = true;
+      try {
+        this.#release(held);
+      } finally {
+        this.#isReleasing = false;
+      }
+      if (held.length > 0) return;
+      this.#held = undefined;
     }
-    let handed = 0;
-    while (handed < held.length && !this.#isPaused && !this.#isClosed) {
-      const bytes = held[handed++] as Uint8Array; // in range by the loop's condition
-      this.#deliver(bytes);
-    }
-    held.splice(0, handed);
-    if (held.length > 0) return;
-    if (this.#held === held) this.#held = undefined;
     this.#deliverEnd();
   }
 
@@ -220,7 +222,7 @@ export class Http2Stream {
     if (isLast && !this.#endRequest()) return ErrorCode.protocol;
     if (wireBytes > bytes.length) this.#consumed(wireBytes - bytes.length);
     if (bytes.length > 0) {
-      if (this.#isPaused || this.#held !== undefined) (this.#held ??= []).push(bytes.slice());
+      if (this.#isPaused || this.#held !== undefined) (this.#held ??= new HeldBytes()).push(bytes);
       else this.#deliver(bytes);
     }
     if (isLast) {
@@ -258,7 +260,7 @@ export class Http2Stream {
     this.#queuedBytes = 0;
     this.#queue = undefined;
     if (this.#held !== undefined) {
-      for (const bytes of this.#held) this.#carrier.consumed(this, bytes.length);
+      this.#carrier.consumed(this, this.#held.length);
       this.#held = undefined;
     }
     this.#carrier.forget(this);
@@ -268,6 +270,14 @@ export class Http2Stream {
   #endRequest(): boolean {
     this.#isRequestEnded = true;
     return this.#bodyBytesLeft === undefined || this.#bodyBytesLeft === 0;
+  }
+
+  #release(held: HeldBytes): void {
+    while (!this.#isPaused && !this.#isClosed) {
+      const bytes = held.shift();
+      if (bytes === undefined) return;
+      this.#deliver(bytes);
+    }
   }
 
   #deliver(bytes: Uint8Array): void {
