@@ -1,21 +1,28 @@
 /**
- * `npm run bench sim [--seconds N]`: how fast the simulator runs, in events a second and in simulated seconds a second, on
- * one core. The nodes are a bare replication path (a leader sends, everyone writes and syncs, a majority answers), so the
- * figure is that of the simulator: its heap, drains, network and disk.
+ * `npm run bench sim [--seconds N]`: how fast the simulator runs, in events a second and in simulated seconds for each second
+ * of processor time (all threads, so that a busy machine does not change the figure) and of real time. Two kinds of nodes:
+ * a bare replication path (a leader sends, everyone writes and syncs, a majority answers), which shows the simulator's own
+ * cost, and whole nodes of the product with clients that put and get.
  */
 import { crc32 } from "node:zlib";
 import { parseArgs } from "node:util";
+import { defaultLimits } from "../src/config/limits.ts";
+import { type NodeConfig, nodeDefaults } from "../src/config/node-config.ts";
+import { PutRequest, RangeRequest } from "../src/coordination/messages.ts";
+import { AlthingNode } from "../src/node/node.ts";
 import type { Kernels } from "../src/ports/kernels.ts";
 import type { Connection } from "../src/ports/network.ts";
 import type { Ports } from "../src/ports/ports.ts";
-import { runSimulation } from "../src/sim/simulate.ts";
+import { macrotaskHost } from "../src/sim/macrotask-host.ts";
+import { runSimulation, type SimulationResult } from "../src/sim/simulate.ts";
 import { EventKind, type SimHost, World } from "../src/sim/world.ts";
+import { memoryEngineOpener } from "../src/storage/engine/memory-engine.ts";
 
 const NODES = 5;
 const HEARTBEAT_MS = 50;
 const PAYLOAD_BYTES = 256;
 
-const host: SimHost = { drain: () => new Promise((resolve) => setImmediate(resolve)) };
+const host: SimHost = macrotaskHost({ macrotask: setImmediate });
 
 const kernels: Kernels = {
   crc32: (bytes, seed) => crc32(bytes, seed),
@@ -112,42 +119,123 @@ async function benchWorld(): Promise<void> {
     if (left-- > 0) world.schedule(undefined, 1, EventKind.timer, 0, again);
   };
   for (let i = 0; i < 50; i++) again();
-  const start = performance.now();
+  const took = stopwatch();
   await world.run({ untilMs: Number.POSITIVE_INFINITY });
-  report("heap, hash and drain alone", world.eventCount, 0, performance.now() - start);
+  report("heap, hash and drain alone", { events: world.eventCount, virtualMs: 0 }, took());
 }
 
-async function benchNodes(perSecond: number, seconds: number): Promise<void> {
-  const durationMs = seconds * 1_000;
+async function benchBare(perSecond: number, seconds: number): Promise<void> {
   let puts = 0;
-  const start = performance.now();
-  const { events, virtualMs } = await runSimulation<Replica>({
+  const took = stopwatch();
+  const result = await runSimulation<Replica>({
     seed: 1,
     nodes: NODES,
     host,
     kernels,
     factory: { start: (ports, node) => Replica.start(ports, node) },
     isReady: (nodes) => nodes.every((node) => node.ready),
-    durationMs,
+    durationMs: seconds * 1_000,
     faults: "none",
-    network: { resetChance: 0, corruptChance: 0, datagram: undefined },
-    clients: perSecond === 0 ? 0 : 10,
+    network: calm,
+    clients: perSecond === 0 ? 0 : CLIENTS,
     client: async (client) => {
       while (!client.stopping) {
-        const result = await client.call(1, (leader) => leader.put(new Uint8Array(PAYLOAD_BYTES)));
-        if (result.type === "answer") puts++;
-        await client.sleep((client.random.unit() * 2 * 10_000) / perSecond);
+        const done = await client.call(1, (leader) => leader.put(new Uint8Array(PAYLOAD_BYTES)));
+        if (done.type === "answer") puts++;
+        await client.sleep((client.random.unit() * 2 * CLIENTS * 1_000) / perSecond);
       }
     },
   });
-  const name = perSecond === 0 ? `${NODES} nodes, idle` : `${NODES} nodes, ${Math.round(puts / seconds)} puts/s`;
-  report(name, events, virtualMs, performance.now() - start);
+  report(`${NODES} bare nodes, ${pace(puts, seconds)}`, result, took());
 }
 
-function report(name: string, events: number, virtualMs: number, tookMs: number): void {
-  const rate = `${Math.round(events / tookMs).toLocaleString("en")} k events/s`;
-  const pace = virtualMs === 0 ? "" : `${Math.round(virtualMs / tookMs)} x real time`;
-  process.stdout.write(`${name.padEnd(32)} ${rate.padStart(16)} ${pace.padStart(20)}\n`);
+interface WholeNode {
+  readonly node: AlthingNode;
+  readonly stopped: Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** The composition that runs in production, over the in-memory engine: any node serves, half of the requests are reads. */
+async function benchWhole(perSecond: number, seconds: number): Promise<void> {
+  let requests = 0;
+  const took = stopwatch();
+  const result = await runSimulation<WholeNode>({
+    seed: 1,
+    nodes: NODES,
+    host,
+    kernels,
+    factory: {
+      async start(ports, number) {
+        const node = await AlthingNode.open(ports, memoryEngineOpener(ports), configOf(number));
+        return { node, stopped: node.failed, close: () => node.close() };
+      },
+    },
+    isReady: (nodes) => nodes.some(({ node }) => node.group.isReadyLeader),
+    durationMs: seconds * 1_000,
+    faults: "none",
+    network: calm,
+    clients: perSecond === 0 ? 0 : CLIENTS,
+    client: async (client) => {
+      while (!client.stopping) {
+        const key = Uint8Array.of(client.random.below(100));
+        const isPut = client.random.chance(0.5);
+        const done = await client.call<unknown>(client.anyNode(), ({ node }) =>
+          isPut
+            ? node.coordination.put(PutRequest.make({ key, value: new Uint8Array(PAYLOAD_BYTES) }))
+            : node.coordination.range(RangeRequest.make({ key })),
+        );
+        if (done.type === "answer") requests++;
+        await client.sleep((client.random.unit() * 2 * CLIENTS * 1_000) / perSecond);
+      }
+    },
+  });
+  report(`${NODES} whole nodes, ${pace(requests, seconds)}`, result, took());
+}
+
+const CLIENTS = 10;
+const calm = { resetChance: 0, corruptChance: 0, datagram: undefined } as const;
+
+function configOf(id: number): NodeConfig {
+  const members = Array.from({ length: NODES }, (_, i) => ({
+    id: i + 1,
+    name: `node-${i + 1}`,
+    address: `node-${i + 1}:7401`,
+    clientUrls: [],
+  }));
+  return {
+    ...nodeDefaults,
+    id,
+    name: `node-${id}`,
+    peerListen: `node-${id}:7401`,
+    clientUrls: [],
+    initialMembers: members,
+    limits: defaultLimits,
+  };
+}
+
+function pace(requests: number, seconds: number): string {
+  return requests === 0 ? "idle" : `${Math.round(requests / seconds)} requests/s`;
+}
+
+interface Took {
+  readonly realMs: number;
+  readonly cpuMs: number;
+}
+
+function stopwatch(): () => Took {
+  const startMs = performance.now();
+  const start = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(start);
+    return { realMs: performance.now() - startMs, cpuMs: (user + system) / 1_000 };
+  };
+}
+
+function report(name: string, run: Pick<SimulationResult, "events" | "virtualMs">, { realMs, cpuMs }: Took): void {
+  const rate = `${Math.round(run.events / cpuMs).toLocaleString("en")} k events/s`;
+  const speed = (tookMs: number): string => `${Math.round(run.virtualMs / tookMs)} ×`;
+  const paces = run.virtualMs === 0 ? "" : `${speed(cpuMs).padStart(8)} cpu ${speed(realMs).padStart(8)} real time`;
+  process.stdout.write(`${name.padEnd(32)} ${rate.padStart(16)} ${paces}\n`);
 }
 
 /** Prints one line for each kind of run. */
@@ -155,7 +243,9 @@ export async function benchSim(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({ args: [...args], options: { seconds: { type: "string", default: "60" } } });
   const seconds = Number(values.seconds);
   await benchWorld();
-  await benchNodes(0, seconds * 5);
-  await benchNodes(100, seconds);
-  await benchNodes(1_000, seconds / 4);
+  await benchBare(0, seconds * 5);
+  await benchBare(100, seconds);
+  await benchBare(1_000, seconds / 4);
+  await benchWhole(0, seconds * 5);
+  await benchWhole(100, seconds);
 }

@@ -103,6 +103,14 @@ export class DiskNames<File> {
     for (const [path, entry] of this.#durable) this.#seen.set(path, entry);
   }
 
+  /** A folder and all below it are gone, from the platter too. Called while the machine is down. */
+  lose(folder: string): void {
+    assert(this.#pending.length === 0, "a machine that is down has no change under way", { folder });
+    for (const names of [this.#seen, this.#durable]) {
+      for (const path of [...names.keys()]) if (path === folder || path.startsWith(`${folder}/`)) names.delete(path);
+    }
+  }
+
   wipe(): void {
     this.#seen.clear();
     this.#durable.clear();

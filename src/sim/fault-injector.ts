@@ -33,7 +33,12 @@ export class FaultInjector {
 
   /** Schedules all faults, counted from now. */
   start(faults: readonly Fault[]): void {
-    for (const fault of faults) this.#at(fault.atMs, fault.type, () => this.#inject(fault));
+    for (const fault of faults) if (!isFromBirth(fault)) this.#at(fault.atMs, fault.type, () => this.#inject(fault));
+  }
+
+  /** Carries out what must stand before the first node begins. Called before `start`. */
+  prepare(faults: readonly Fault[]): void {
+    for (const fault of faults) if (isFromBirth(fault)) this.#inject(fault);
   }
 
   /** No fault begins any more, and all that last end now. Nodes that are down come back on their own. */
@@ -106,6 +111,13 @@ export class FaultInjector {
           this.#parts.machine(fault.node).disk.wipe(),
         );
         return true;
+      case "lost-folder":
+        return this.#loseFolder(fault.node, fault.folder, fault.downMs);
+      case "kill-at-write": {
+        const { node, mode, downMs, when, write } = fault;
+        const kill = (): void => this.#parts.crash(node, mode, downMs, `fault: ${when} write ${write}`);
+        return this.#parts.machine(node).disk.killAt({ changesLeft: write, when, kill });
+      }
     }
   }
 
@@ -121,6 +133,15 @@ export class FaultInjector {
     return true;
   }
 
+  #loseFolder(node: number, folder: string, downMs: number): boolean {
+    const machine = this.#parts.machine(node);
+    const { governor } = this.#parts;
+    if (!machine.isUp || !governor.mayDamage(node) || !machine.disk.hasFolder(folder)) return false;
+    governor.damage(node);
+    this.#parts.crash(node, "power", downMs, `fault: lost folder ${folder}`, () => machine.disk.loseFolder(folder));
+    return true;
+  }
+
   #rot(node: number, prefix: string): void {
     const machine = this.#parts.machine(node);
     const { governor } = this.#parts;
@@ -131,4 +152,9 @@ export class FaultInjector {
     governor.damage(node);
     this.#parts.tell({ type: "rotted", node, ...where });
   }
+}
+
+/** The kill points that count a node's changes from its first life on. */
+function isFromBirth(fault: Fault): boolean {
+  return fault.type === "kill-at-write" && fault.atMs === 0;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Prng } from "../base/prng.ts";
-import { drawFaults, drawPartition, type FaultPlan, faultKinds } from "./faults.ts";
+import { drawFaults, drawPartition, type FaultPlan, faultKinds, furtherFaultKinds } from "./faults.ts";
 import { Governor } from "./governor.ts";
 
 const plan: FaultPlan = {
@@ -9,6 +9,7 @@ const plan: FaultPlan = {
   meanGapMs: 500,
   electionMs: 1_000,
   rotPrefix: "wal/",
+  folders: [],
   kinds: faultKinds,
   swarm: true,
 };
@@ -40,6 +41,20 @@ describe("drawFaults()", () => {
     );
     expect(spans.some((ms) => ms < plan.electionMs)).toBe(true);
     expect(spans.some((ms) => ms > 4 * plan.electionMs)).toBe(true);
+  });
+
+  it("draws further kinds only where the plan names them, and folders only of the plan", () => {
+    const seeds = Array.from({ length: 30 }, (_, seed) => seed);
+    const types = (more: Partial<FaultPlan>): ReadonlySet<string> =>
+      new Set(seeds.flatMap((seed) => drawFaults(new Prng(seed), { ...plan, ...more }).map((f) => f.type)));
+    for (const kind of furtherFaultKinds) expect(types({}).has(kind), kind).toBe(false);
+    const kinds = [...faultKinds, ...furtherFaultKinds];
+    expect(types({ kinds }).has("lost-folder")).toBe(false); // no folder is named
+    const drawn = seeds.flatMap((seed) => drawFaults(new Prng(seed), { ...plan, kinds, folders: ["wal", "meta"] }));
+    const folders = new Set(drawn.flatMap((f) => (f.type === "lost-folder" ? [f.folder] : [])));
+    expect([...folders].sort()).toEqual(["meta", "wal"]);
+    const kills = drawn.flatMap((f) => (f.type === "kill-at-write" ? [`${f.when} ${f.mode}`] : []));
+    expect(new Set(kills).size).toBe(4);
   });
 
   it("names nodes of the cluster only, and two different ones where it takes two", () => {

@@ -7,6 +7,7 @@
 import type { Prng } from "../base/prng.ts";
 import type { KillMode } from "./machine.ts";
 
+/** Drawn by default. Their order and number are part of what a seed means. */
 export const faultKinds = [
   "crash",
   "pause",
@@ -21,7 +22,9 @@ export const faultKinds = [
   "rot",
   "wipe",
 ] as const;
-export type FaultKind = (typeof faultKinds)[number];
+/** Drawn if a plan names them. */
+export const furtherFaultKinds = ["lost-folder", "kill-at-write"] as const;
+export type FaultKind = (typeof faultKinds)[number] | (typeof furtherFaultKinds)[number];
 
 /** How the nodes fall apart. `bridge`: one node sees both sides, which do not see each other. */
 export type PartitionShape = "isolate" | "halves" | "one-way" | "bridge" | "link";
@@ -48,6 +51,21 @@ export type Fault = { readonly atMs: number } & (
   | { readonly type: "rot"; readonly node: number; readonly prefix: string; readonly downMs: number }
   /** The node returns with an empty disk. */
   | { readonly type: "wipe"; readonly node: number; readonly downMs: number }
+  /** One folder of the node's disk is gone, the others remain. */
+  | { readonly type: "lost-folder"; readonly node: number; readonly folder: string; readonly downMs: number }
+  /**
+   * The node ends at a change of its disk (a write, a sync, a new, renamed or removed name): `write` counts them from the
+   * fault's time on, from 1. `before`: the change is under way and only a part of it may land; `after`: it is done, and the
+   * process never hears of it. With `atMs` 0 the count begins with the node's first life, before the cluster is ready.
+   */
+  | {
+      readonly type: "kill-at-write";
+      readonly node: number;
+      readonly write: number;
+      readonly when: "before" | "after";
+      readonly mode: KillMode;
+      readonly downMs: number;
+    }
 );
 
 export interface FaultPlan {
@@ -59,6 +77,8 @@ export interface FaultPlan {
   readonly electionMs: number;
   /** Where a file must lie for `rot` to hit it. */
   readonly rotPrefix: string;
+  /** Folders that `lost-folder` may take. Without any, none is lost. */
+  readonly folders: readonly string[];
   /** Kinds that may be drawn; each seed takes a subset of them unless `swarm` is false. */
   readonly kinds: readonly FaultKind[];
   readonly swarm: boolean;
@@ -116,8 +136,18 @@ function drawFault(prng: Prng, plan: FaultPlan, kind: FaultKind, atMs: number): 
       return { type: kind, atMs, node, prefix: plan.rotPrefix, downMs: prng.between(10, electionMs) };
     case "wipe":
       return { type: kind, atMs, node, downMs: forMs };
+    case "lost-folder":
+      if (plan.folders.length === 0) return undefined;
+      return { type: kind, atMs, node, folder: prng.pick(plan.folders), downMs: forMs };
+    case "kill-at-write": {
+      const when = prng.chance(0.5) ? "before" : "after";
+      const mode = prng.chance(0.5) ? "power" : "process";
+      return { type: kind, atMs, node, write: prng.between(1, KILL_AT_WRITE_MAX), when, mode, downMs: forMs };
+    }
   }
 }
+
+const KILL_AT_WRITE_MAX = 100;
 
 function otherNode(prng: Prng, nodes: number, node: number): number | undefined {
   return nodes < 2 ? undefined : ((node - 1 + prng.between(1, nodes - 1)) % nodes) + 1;

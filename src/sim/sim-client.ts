@@ -4,6 +4,7 @@
  */
 import { AssertionError } from "../base/assert.ts";
 import type { Prng } from "../base/prng.ts";
+import type { ObservedEvent } from "../ports/observer.ts";
 import type { SimCluster, SimNode } from "./sim-cluster.ts";
 import type { SimProcess } from "./sim-process.ts";
 import { EventKind, exponential, type World } from "./world.ts";
@@ -32,6 +33,7 @@ export class SimClient<TNode extends SimNode> {
   readonly #process: SimProcess;
   readonly #options: ClientOptions;
   readonly #control: { readonly stopping: boolean; readonly progress: () => void };
+  readonly #tell: ((event: ObservedEvent) => void) | undefined;
 
   constructor(
     number: number,
@@ -42,6 +44,8 @@ export class SimClient<TNode extends SimNode> {
       readonly random: Prng;
       readonly options: ClientOptions;
       readonly control: { readonly stopping: boolean; readonly progress: () => void };
+      /** Told of calls and answers, for traces. */
+      readonly tell?: (event: ObservedEvent) => void;
     },
   ) {
     this.number = number;
@@ -51,6 +55,7 @@ export class SimClient<TNode extends SimNode> {
     this.#process = parts.process;
     this.#options = parts.options;
     this.#control = parts.control;
+    this.#tell = parts.tell;
   }
 
   /** True once the run wants to end: loops stop here. */
@@ -85,13 +90,14 @@ export class SimClient<TNode extends SimNode> {
 
   /**
    * Runs `run` on a node, inside that node's process: held while it is paused, lost if it dies. The request and its answer
-   * travel for a moment each.
+   * travel for a moment each. `timeoutMs` is virtual; `what` names the call in a trace.
    */
   call<T>(
     node: number,
     run: (instance: TNode) => Promise<T>,
-    options: { readonly timeoutMs?: number } = {},
+    options: { readonly timeoutMs?: number; readonly what?: string } = {},
   ): Promise<CallResult<T>> {
+    this.#tell?.({ type: "call", client: this.number, to: node, what: options.what ?? "call" });
     return new Promise((resolve) => {
       const world = this.#world;
       let settled = false;
@@ -101,7 +107,10 @@ export class SimClient<TNode extends SimNode> {
         settled = true;
         timeout.run = undefined;
         forget();
-        world.schedule(this.#process, delayMs, EventKind.answer, this.number, () => resolve(result));
+        world.schedule(this.#process, delayMs, EventKind.answer, this.number, () => {
+          this.#tell?.({ type: "answer", client: this.number, from: node, what: answerText(result) });
+          resolve(result);
+        });
       };
       const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs;
       const timeout = world.schedule(this.#process, timeoutMs, EventKind.timer, this.number, () =>
@@ -135,5 +144,30 @@ export class SimClient<TNode extends SimNode> {
 
   #travelMs(): number {
     return 0.05 + exponential(this.random, this.#options.network.meanMs);
+  }
+}
+
+const ANSWER_CHARACTERS_MAX = 40;
+
+function answerText(result: CallResult<unknown>): string {
+  switch (result.type) {
+    case "answer": {
+      const text = result.value === undefined ? "done" : textOf(result.value);
+      return text.length > ANSWER_CHARACTERS_MAX ? `${text.slice(0, ANSWER_CHARACTERS_MAX)}…` : text;
+    }
+    case "error":
+      return `error: ${result.error instanceof Error ? result.error.message : String(result.error)}`;
+    case "refused":
+      return "refused";
+    case "unknown":
+      return `unknown (${result.why})`;
+  }
+}
+
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
   }
 }

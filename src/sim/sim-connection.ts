@@ -30,10 +30,18 @@ export interface Fabric {
   /** The end wrote to a peer that no longer exists. */
   wroteToGone(end: SimConnection): void;
   closed(end: SimConnection): void;
+  /** Told of all frames that arrive, for traces. */
+  delivered?: (from: number, to: number, frames: readonly Uint8Array[], sentMs: number) => void;
 }
 
 type Item =
-  | { readonly type: "frames"; readonly frames: readonly Uint8Array[]; readonly bytes: number; readonly hash: number }
+  | {
+      readonly type: "frames";
+      readonly frames: readonly Uint8Array[];
+      readonly bytes: number;
+      readonly hash: number;
+      readonly sentMs: number;
+    }
   | { readonly type: "fin" };
 
 type State = "open" | "closing" | "closed";
@@ -185,7 +193,7 @@ export class SimConnection implements Connection {
     }
     let stream: Uint8Array[] = [];
     for (const frame of unsent) {
-      const copy = frame.slice();
+      const copy = copyFrame(frame);
       const fate = this.#framesSent++ < this.#fabric.reliableFrames ? "pass" : this.#fabric.drawFrame(copy);
       if (fate === "pass" || fate === "duplicate") stream.push(copy);
       if (fate === "duplicate" || fate === "reorder") peer.#arriveAlone(fate === "duplicate" ? copy.slice() : copy);
@@ -200,7 +208,7 @@ export class SimConnection implements Connection {
         bytes += frame.length;
         hash = hashBytes(frame, hash);
       }
-      peer.#enqueue({ type: "frames", frames: stream, bytes, hash });
+      peer.#enqueue({ type: "frames", frames: stream, bytes, hash, sentMs: this.#fabric.world.nowMs });
     }
     if (segment === "reset") this.reset("reset by the network");
     if (segment === "corrupt") {
@@ -243,6 +251,7 @@ export class SimConnection implements Connection {
       return;
     }
     this.#incomingBytes -= head.bytes;
+    this.#fabric.delivered?.(this.peerNode, this.process.node, head.frames, head.sentMs);
     for (const frame of head.frames) this.#receive(frame);
   }
 
@@ -250,9 +259,12 @@ export class SimConnection implements Connection {
   #arriveAlone(frame: Uint8Array): void {
     const from = this.peerNode;
     const to = this.process.node;
+    const sentMs = this.#fabric.world.nowMs;
     const delay = this.#fabric.delayMs(from, to, frame.length) * (1 + this.#fabric.below(20));
     this.#fabric.world.schedule(this.process, delay, EventKind.frames, hashBytes(frame), () => {
-      if (!this.#fabric.isCut(from, to)) this.#receive(frame);
+      if (this.#fabric.isCut(from, to)) return;
+      this.#fabric.delivered?.(from, to, [frame], sentMs);
+      this.#receive(frame);
     });
   }
 
@@ -288,3 +300,22 @@ export class SimConnection implements Connection {
 }
 
 function ignore(): void {}
+
+/** Small frames share memory, as Node.js's buffers do: an allocation for each would cost more than the copy. */
+const SLAB_BYTES = 8 * 1024;
+const SHARED_BYTES_MAX = 1024;
+let slab = new Uint8Array(SLAB_BYTES);
+let slabUsed = 0;
+
+function copyFrame(frame: Uint8Array): Uint8Array {
+  const { length } = frame;
+  if (length > SHARED_BYTES_MAX) return frame.slice();
+  if (slabUsed + length > SLAB_BYTES) {
+    slab = new Uint8Array(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  const copy = slab.subarray(slabUsed, slabUsed + length);
+  copy.set(frame);
+  slabUsed += length;
+  return copy;
+}

@@ -8,6 +8,8 @@
  *     reach the page cache.
  * K3. A failed sync rejects with DISK_FAILED and leaves clean pages behind (`disk-image.ts`, D3): a process that goes on
  *     loses data at the next crash.
+ * K4. A change is a write, a sync, or a new, renamed, removed or synced name, resized space included. A process can be ended
+ *     at each of them, before or after it took effect; of its completion it does not learn.
  */
 import { assert } from "../base/assert.ts";
 import { Deferred } from "../base/deferred.ts";
@@ -41,6 +43,13 @@ export const calmDisk: DiskOptions = {
   scatteredNames: false,
 };
 
+/** Where a process ends: at its disk's next change but so many. */
+export interface KillPoint {
+  changesLeft: number;
+  readonly when: "before" | "after";
+  readonly kill: () => void;
+}
+
 interface PendingWrite {
   readonly process: SimProcess;
   readonly image: DiskImage;
@@ -59,10 +68,14 @@ export class SimDisk {
   readonly #writes = new Set<PendingWrite>();
   readonly #locks = new Map<string, SimProcess>();
   #capacityPages: number;
+  /** At least as many pages as are used: counting them all takes a while, and is needed only near the end of the space. */
+  #usedPagesBound = Number.POSITIVE_INFINITY;
   #slowFactor = 1;
   #stalledUntilMs = 0;
   #failSyncs = 0;
   #faults = 0;
+  #changes = 0;
+  #killPoint: KillPoint | undefined;
   #onSyncFailed: (process: SimProcess) => void = () => undefined;
 
   constructor(world: World, prng: Prng, options: DiskOptions) {
@@ -84,6 +97,27 @@ export class SimDisk {
     this.#onSyncFailed = listener;
   }
 
+  /** Changes (K4) that processes have made so far. */
+  get changeCount(): number {
+    return this.#changes;
+  }
+
+  /** Ends the process at one of the coming changes (K4). False if there is such a point already. */
+  killAt(point: KillPoint): boolean {
+    if (this.#killPoint !== undefined) return false;
+    this.#killPoint = point;
+    return true;
+  }
+
+  hasFolder(folder: string): boolean {
+    return this.#names.get(normalPath(folder))?.type === "folder";
+  }
+
+  /** A folder and what is in it are lost. Called after `powerLost`, while the machine is down. */
+  loseFolder(folder: string): void {
+    this.#names.lose(normalPath(folder));
+  }
+
   /** The next `count` syncs fail. */
   failSyncs(count: number): void {
     this.#failSyncs += count;
@@ -102,6 +136,7 @@ export class SimDisk {
   /** Leaves `bytes` of free space; undefined gives the whole capacity back. */
   limitFree(bytes: number | undefined): void {
     const whole = Math.floor(this.#options.capacityBytes / PAGE_BYTES);
+    this.#usedPagesBound = Number.POSITIVE_INFINITY;
     this.#capacityPages = bytes === undefined ? whole : this.#usedPages() + Math.floor(bytes / PAGE_BYTES);
   }
 
@@ -110,6 +145,7 @@ export class SimDisk {
     this.#slowFactor = 1;
     this.#stalledUntilMs = 0;
     this.#failSyncs = 0;
+    this.#killPoint = undefined;
     this.limitFree(undefined);
   }
 
@@ -133,6 +169,7 @@ export class SimDisk {
 
   /** The disk is replaced by an empty one. */
   wipe(): void {
+    this.#usedPagesBound = Number.POSITIVE_INFINITY;
     this.#names.wipe();
     this.#unnamed.clear();
     this.#opened.clear();
@@ -167,10 +204,10 @@ export class SimDisk {
     return {
       open: (path, options) => this.#open(process, normalPath(path), options.create),
       list: (folder) => this.#do(process, hashText(folder), () => this.#names.list(normalPath(folder))),
-      makeFolder: (folder) => this.#do(process, hashText(folder), () => this.#names.makeFolder(normalPath(folder))),
+      makeFolder: (folder) => this.#change(process, hashText(folder), () => this.#names.makeFolder(normalPath(folder))),
       rename: (from, to) =>
-        this.#do(process, hashText(from + to), () => this.#rename(normalPath(from), normalPath(to))),
-      remove: (path) => this.#do(process, hashText(path), () => this.#remove(normalPath(path))),
+        this.#change(process, hashText(from + to), () => this.#rename(normalPath(from), normalPath(to))),
+      remove: (path) => this.#change(process, hashText(path), () => this.#remove(normalPath(path))),
       syncDirectory: (folder) => this.#syncDirectory(process, normalPath(folder)),
       lock: (path) => this.#do(process, hashText(path), () => this.#lock(process, normalPath(path))),
       freeBytes: () => this.#do(process, 0, () => this.#freeBytes()),
@@ -188,25 +225,52 @@ export class SimDisk {
     return pages;
   }
 
-  /** Runs `action` after an access time, as an event of the process (K1, K2). */
-  #do<T>(process: SimProcess, payload: number, action: () => T): Promise<T> {
-    return this.#later(process, this.#accessMs(), payload, action);
+  /** Is there room for so many pages more? */
+  #hasRoom(pages: number): boolean {
+    if (this.#usedPagesBound + pages > this.#capacityPages) this.#usedPagesBound = this.#usedPages();
+    return this.#usedPagesBound + pages <= this.#capacityPages;
   }
 
-  #later<T>(process: SimProcess, delayMs: number, payload: number, action: () => T): Promise<T> {
+  /** Runs `action` after an access time, as an event of the process (K1, K2). */
+  #do<T>(process: SimProcess, payload: number, action: () => T): Promise<T> {
+    return this.#later(process, this.#accessMs(), payload, action, false);
+  }
+
+  /** The same for what changes the disk (K4). */
+  #change<T>(process: SimProcess, payload: number, action: () => T): Promise<T> {
+    return this.#later(process, this.#accessMs(), payload, action, true);
+  }
+
+  #later<T>(process: SimProcess, delayMs: number, payload: number, action: () => T, isChange: boolean): Promise<T> {
     const result = new Deferred<T>();
     if (!process.alive) return result.promise; // K2
     this.#world.schedule(process, delayMs, EventKind.disk, payload, () => {
+      const point = isChange ? this.#countChange() : undefined;
+      if (point?.when === "before") {
+        point.kill();
+        return;
+      }
       let value: T;
       try {
         value = action();
       } catch (error) {
-        result.reject(error);
+        if (point === undefined) result.reject(error);
+        else point.kill();
         return;
       }
-      result.resolve(value);
+      if (point === undefined) result.resolve(value);
+      else point.kill();
     });
     return result.promise;
+  }
+
+  /** The kill point, if the change that completes now is its own. */
+  #countChange(): KillPoint | undefined {
+    this.#changes++;
+    const point = this.#killPoint;
+    if (point === undefined || --point.changesLeft > 0) return undefined;
+    this.#killPoint = undefined;
+    return point;
   }
 
   #accessMs(): number {
@@ -219,19 +283,20 @@ export class SimDisk {
   }
 
   #open(process: SimProcess, path: string, create: boolean): Promise<DiskFile | undefined> {
-    return this.#do(process, hashText(path), () => {
+    const open = (): DiskFile | undefined => {
       const entry = this.#names.get(path);
       assert(entry?.type !== "folder", "a folder is not opened as a file", { path });
       let image = entry?.file;
       if (image === undefined) {
         if (!create) return undefined;
-        if (this.#usedPages() >= this.#capacityPages) throw this.#full(`create ${path}`);
+        if (!this.#hasRoom(1)) throw this.#full(`create ${path}`);
         image = new DiskImage();
         this.#names.createFile(path, image);
       }
       this.#opened.set(image, (this.#opened.get(image) ?? 0) + 1);
       return this.#file(process, path, image);
-    });
+    };
+    return create ? this.#change(process, hashText(path), open) : this.#do(process, hashText(path), open);
   }
 
   #file(process: SimProcess, path: string, image: DiskImage): DiskFile {
@@ -253,13 +318,14 @@ export class SimDisk {
       },
       truncate: (length) => {
         check();
-        return this.#do(process, length | 0, () => image.truncate(length));
+        return this.#change(process, length | 0, () => image.truncate(length));
       },
       allocate: (length) => {
         check();
-        return this.#do(process, length | 0, () => {
+        return this.#change(process, length | 0, () => {
           const added = Math.ceil(length / PAGE_BYTES) - image.pages;
-          if (added > 0 && this.#usedPages() + added > this.#capacityPages) throw this.#full(`reserve ${path}`);
+          if (added > 0 && !this.#hasRoom(added)) throw this.#full(`reserve ${path}`);
+          this.#usedPagesBound += Math.max(0, added);
           image.reserve(length);
         });
       },
@@ -287,12 +353,13 @@ export class SimDisk {
     for (const buffer of buffers) payload = hashBytes(buffer, payload);
     const pending: PendingWrite = { process, image, buffers, offset };
     this.#writes.add(pending);
-    return this.#do(process, payload, () => {
+    return this.#change(process, payload, () => {
       this.#writes.delete(pending);
       let at = offset;
       for (const buffer of buffers) {
-        if (this.#usedPages() + image.pagesNeeded(at, buffer.length) > this.#capacityPages)
-          throw this.#full(`write ${path}`);
+        const pages = image.pagesNeeded(at, buffer.length);
+        if (!this.#hasRoom(pages)) throw this.#full(`write ${path}`);
+        this.#usedPagesBound += pages;
         image.write(buffer, at);
         at += buffer.length;
       }
@@ -304,18 +371,30 @@ export class SimDisk {
     const sync = image.beginSync();
     const fails = this.#drawSyncFailure();
     if (fails) image.failSync(sync);
-    return this.#later(process, this.#syncMs(), hashText(path), () => {
-      if (fails) this.#throwSyncFailed(process, path);
-      image.completeSync(sync);
-    });
+    return this.#later(
+      process,
+      this.#syncMs(),
+      hashText(path),
+      () => {
+        if (fails) this.#throwSyncFailed(process, path);
+        image.completeSync(sync);
+      },
+      true,
+    );
   }
 
   #syncDirectory(process: SimProcess, folder: string): Promise<void> {
     const fails = process.alive && this.#drawSyncFailure();
-    return this.#later(process, this.#syncMs(), hashText(folder), () => {
-      if (fails) this.#throwSyncFailed(process, folder);
-      this.#names.syncDirectory(folder);
-    });
+    return this.#later(
+      process,
+      this.#syncMs(),
+      hashText(folder),
+      () => {
+        if (fails) this.#throwSyncFailed(process, folder);
+        this.#names.syncDirectory(folder);
+      },
+      true,
+    );
   }
 
   #throwSyncFailed(process: SimProcess, path: string): never {
@@ -385,7 +464,8 @@ export class SimDisk {
       for (const buffer of buffers) {
         const part = buffer.subarray(0, left);
         if (part.length === 0) break;
-        if (this.#usedPages() + image.pagesNeeded(at, part.length) > this.#capacityPages) break;
+        if (!this.#hasRoom(image.pagesNeeded(at, part.length))) break;
+        this.#usedPagesBound = Number.POSITIVE_INFINITY;
         image.write(part, at);
         at += part.length;
         left -= part.length;
@@ -395,6 +475,7 @@ export class SimDisk {
   }
 
   #closeAll(): void {
+    this.#usedPagesBound = Number.POSITIVE_INFINITY; // names and pages may have come back
     this.#opened.clear();
     this.#unnamed.clear();
     this.#locks.clear();

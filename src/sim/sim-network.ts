@@ -88,6 +88,11 @@ export class SimNetwork {
     this.#options = { ...this.#options, resetChance: 0, corruptChance: 0, datagram: undefined };
   }
 
+  /** Calls back with what arrives, before it is handled. One listener, for traces. */
+  onDelivered(listener: NonNullable<Fabric["delivered"]>): void {
+    this.#fabric.delivered = listener;
+  }
+
   /** The Network port of one process. */
   port(process: SimProcess): Network {
     return {

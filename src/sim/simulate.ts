@@ -11,6 +11,7 @@ import type { AlthingError } from "../base/errors.ts";
 import type { Kernels } from "../ports/kernels.ts";
 import type { ObservedEvent } from "../ports/observer.ts";
 import { FaultInjector } from "./fault-injector.ts";
+import { positionsText } from "./fault-positions.ts";
 import { drawFaults, type Fault, type FaultPlan, faultKinds } from "./faults.ts";
 import { Governor } from "./governor.ts";
 import { Machine } from "./machine.ts";
@@ -22,12 +23,11 @@ import { simKernels } from "./sim-kernels.ts";
 import { type NetworkOptions, SimNetwork } from "./sim-network.ts";
 import { SimProcess } from "./sim-process.ts";
 import { drawClock, drawDisk, drawNetwork } from "./swarm.ts";
-import { SimulationFailure, Trace } from "./trace.ts";
+import { type FailedRun, type ReplayKey, SimulationFailure, Trace } from "./trace.ts";
 import { EventKind, type SimHost, World } from "./world.ts";
 
-export interface Scenario<TNode extends SimNode> {
-  readonly seed: number;
-  readonly host: SimHost;
+/** What one run consists of, but for its seed: who runs, what clients do, what goes wrong, what must hold. */
+export interface SimulationPlan<TNode extends SimNode> {
   readonly factory: NodeFactory<TNode>;
   /** How many nodes. Default 3. */
   readonly nodes?: number;
@@ -57,9 +57,24 @@ export interface Scenario<TNode extends SimNode> {
   /** Observed events of level `error` that this run explains. Default: those of a node whose disk returned errors. */
   readonly tolerates?: (event: ObservedEvent, node: number) => boolean;
   readonly startMayFail?: (error: AlthingError, node: number) => boolean;
+  /** Which faults of the schedule happen, by their positions from 0; the others are left out. Default: all. */
+  readonly keepFaults?: readonly number[];
   /** Shown in the replay command after the seed. */
   readonly replayOptions?: string;
+  /** The whole replay command, for runs that are not `althing sim`. */
+  readonly replay?: (key: ReplayKey) => string;
+  /** How many of the newest events the trace keeps. Default 2,000. */
   readonly traceEntriesMax?: number;
+  /** Also trace what travels: messages between nodes, calls of clients and their answers. Does not change the run. */
+  readonly traceMessages?: boolean;
+  /** A few words for a message in the trace; undefined leaves the message out. Default: its size. */
+  readonly describeFrame?: (frame: Uint8Array) => string | undefined;
+}
+
+/** A plan with its seed, and the real host under it. */
+export interface Scenario<TNode extends SimNode> extends SimulationPlan<TNode> {
+  readonly seed: number;
+  readonly host: SimHost;
 }
 
 export interface SimulationResult {
@@ -67,7 +82,10 @@ export interface SimulationResult {
   readonly hash: string;
   readonly events: number;
   readonly virtualMs: number;
+  /** The schedule of the run. Given as `faults`, with the same seed, it is the same run again. */
   readonly faults: readonly Fault[];
+  /** Changes of each node's disk by the time the faults ended, node 1 first: what `kill-at-write` counts. */
+  readonly writes: readonly number[];
   readonly trace: Trace;
 }
 
@@ -83,6 +101,7 @@ export const defaultFaultPlan: Omit<FaultPlan, "nodes" | "durationMs"> = {
   meanGapMs: 2_000,
   electionMs: 1_000,
   rotPrefix: "",
+  folders: [],
   kinds: faultKinds,
   swarm: true,
 };
@@ -119,6 +138,7 @@ class Simulation<TNode extends SimNode> {
   readonly #faults: readonly Fault[];
   readonly #control = { stopping: false, progressed: 0, progress: (): void => undefined };
   #clientsLeft = 0;
+  #writes: readonly number[] = [];
 
   constructor(scenario: Scenario<TNode>) {
     this.#scenario = scenario;
@@ -166,6 +186,7 @@ class Simulation<TNode extends SimNode> {
     this.#control.progress = () => {
       this.#control.progressed++;
     };
+    if (scenario.traceMessages === true) this.#traceMessages();
     world.onFail((error, node) => {
       this.#trace.record(world.nowMs, node ?? 0, { type: "failed", level: "error", error: describe(error) });
     });
@@ -185,7 +206,9 @@ class Simulation<TNode extends SimNode> {
         node: world.failure?.node,
         trace: this.#trace,
         hash: world.hash,
-        ...(this.#scenario.replayOptions === undefined ? {} : { replayOptions: this.#scenario.replayOptions }),
+        events: world.eventCount,
+        faults: this.#faults,
+        ...this.#replay(),
         cause: error,
       });
     }
@@ -195,11 +218,21 @@ class Simulation<TNode extends SimNode> {
       events: world.eventCount,
       virtualMs: world.nowMs,
       faults: this.#faults,
+      writes: this.#writes,
       trace: this.#trace,
     };
   }
 
+  #replay(): Pick<FailedRun, "keepFaults" | "replay"> {
+    const { keepFaults, replay, replayOptions = "" } = this.#scenario;
+    const options = replayOptions === "" ? "" : ` ${replayOptions}`;
+    const command = ({ seed, keepFaults: keep }: ReplayKey): string =>
+      `npx althing sim --seed ${seed}${options}${keep === undefined ? "" : ` --faults ${positionsText(keep)}`}`;
+    return { replay: replay ?? command, ...(keepFaults === undefined ? {} : { keepFaults }) };
+  }
+
   async #start(): Promise<void> {
+    this.#injector.prepare(this.#faults);
     this.#cluster.startAll();
     const within = this.#scenario.readyWithinMs ?? READY_WITHIN_MS;
     await this.#until("the cluster to be ready", within, () => this.#isReady());
@@ -215,6 +248,7 @@ class Simulation<TNode extends SimNode> {
   /** Faults off, everyone up: now liveness is owed (R3). */
   async #heal(): Promise<void> {
     this.#injector.stop();
+    this.#writes = this.#machines.map(({ disk }) => disk.changeCount);
     this.#network.calm();
     this.#network.topology.healAll();
     for (const machine of this.#machines) {
@@ -270,6 +304,9 @@ class Simulation<TNode extends SimNode> {
         random: this.#world.prng.fork(),
         options,
         control: this.#control,
+        ...(this.#scenario.traceMessages === true
+          ? { tell: (event: ObservedEvent) => this.#trace.record(this.#world.nowMs, 0, event) }
+          : {}),
       });
       this.#clientsLeft++;
       this.#world.schedule(process, 0, EventKind.call, number, () => {
@@ -299,10 +336,23 @@ class Simulation<TNode extends SimNode> {
 
   #drawFaults(nodes: number): readonly Fault[] {
     const prng = this.#world.prng.fork();
-    const { faults, durationMs } = this.#scenario;
+    const { faults, durationMs, keepFaults } = this.#scenario;
     if (faults === "none") return [];
-    if (isSchedule(faults)) return faults;
-    return drawFaults(prng, { ...defaultFaultPlan, nodes, durationMs, ...faults });
+    const schedule = isSchedule(faults)
+      ? faults
+      : drawFaults(prng, { ...defaultFaultPlan, nodes, durationMs, ...faults });
+    return keepFaults === undefined ? schedule : schedule.filter((_, position) => keepFaults.includes(position));
+  }
+
+  #traceMessages(): void {
+    const { describeFrame } = this.#scenario;
+    this.#network.onDelivered((from, to, frames, sentMs) => {
+      for (const frame of frames) {
+        const what = describeFrame === undefined ? `${frame.length} bytes` : describeFrame(frame);
+        if (what === undefined) continue;
+        this.#trace.record(this.#world.nowMs, to, { type: "message", from, to, what, sentMs });
+      }
+    });
   }
 
   #observe(node: number, event: ObservedEvent): void {

@@ -3,6 +3,7 @@
  * replays the run. Nothing is rendered before somebody asks.
  */
 import type { ObservedEvent } from "../ports/observer.ts";
+import type { Fault } from "./faults.ts";
 
 export interface TraceEntry {
   readonly timeMs: number;
@@ -70,34 +71,56 @@ function render(entry: TraceEntry): string {
   }
 }
 
+/** What makes a run: its seed, and which of its faults happen, by position; undefined: all. */
+export interface ReplayKey {
+  readonly seed: number;
+  readonly keepFaults?: readonly number[];
+}
+
+export interface FailedRun extends ReplayKey {
+  readonly timeMs: number;
+  readonly node: number | undefined;
+  readonly trace: Trace;
+  readonly hash: string;
+  /** Simulated events up to the failure: what another run will about cost. */
+  readonly events: number;
+  /** The schedule of the run, whether drawn or given. */
+  readonly faults: readonly Fault[];
+  /** The one command that shows the run again. */
+  readonly replay: (key: ReplayKey) => string;
+  readonly cause?: unknown;
+}
+
+const LAST_EVENTS = 40;
+const FAULTS_SHOWN = 12;
+
 /** A simulated run that failed: everything a reader needs to see it again. */
 export class SimulationFailure extends Error {
   readonly seed: number;
   readonly timeMs: number;
   readonly trace: Trace;
   readonly hash: string;
+  readonly events: number;
+  readonly faults: readonly Fault[];
+  /** The positions of `faults` in the schedule that the seed draws; undefined: they are the whole schedule. */
+  readonly keepFaults: readonly number[] | undefined;
+  /** The one command that shows the run again. */
+  readonly replay: string;
+  /** How the failure was found, and its faults if they are few: for people. */
+  readonly notes: readonly string[];
+  readonly #what: string;
+  readonly #run: FailedRun;
 
-  constructor(
-    what: string,
-    run: {
-      readonly seed: number;
-      readonly timeMs: number;
-      readonly node: number | undefined;
-      readonly trace: Trace;
-      readonly hash: string;
-      /** Further options of the command line that the run depends on, such as `--nodes 5`. */
-      readonly replayOptions?: string;
-      readonly cause?: unknown;
-    },
-  ) {
-    const where = run.node === undefined || run.node === 0 ? "" : ` on node ${run.node}`;
-    const options = run.replayOptions === undefined || run.replayOptions === "" ? "" : ` ${run.replayOptions}`;
+  constructor(what: string, run: FailedRun, note = "") {
+    const replay = run.replay(run);
+    const notes = [...(note === "" ? [] : [note]), ...describeFaults(run)];
     super(
       [
-        `Seed ${run.seed} failed at ${Math.round(run.timeMs)} ms of virtual time${where}: ${what}`,
+        `Seed ${run.seed} failed at ${Math.round(run.timeMs)} ms of virtual time${whereText(run)}: ${what}`,
+        ...notes,
         "The last events:",
         run.trace.toJsonLines(LAST_EVENTS),
-        `Replay it with: npx althing sim --seed ${run.seed}${options}`,
+        `Replay it with: ${replay}`,
       ].join("\n"),
       run.cause === undefined ? undefined : { cause: run.cause },
     );
@@ -106,7 +129,28 @@ export class SimulationFailure extends Error {
     this.timeMs = run.timeMs;
     this.trace = run.trace;
     this.hash = run.hash;
+    this.events = run.events;
+    this.faults = run.faults;
+    this.keepFaults = run.keepFaults;
+    this.replay = replay;
+    this.notes = notes;
+    this.#what = what;
+    this.#run = run;
+  }
+
+  /** The same failure with a line that says how it was found. */
+  withNote(note: string): SimulationFailure {
+    return new SimulationFailure(this.#what, this.#run, note);
   }
 }
 
-const LAST_EVENTS = 40;
+function whereText({ node }: FailedRun): string {
+  return node === undefined || node === 0 ? "" : ` on node ${node}`;
+}
+
+/** The schedule, if it is short: one line for each fault, with its position. */
+function describeFaults({ faults, keepFaults }: FailedRun): readonly string[] {
+  if (faults.length === 0) return ["Faults: none"];
+  if (faults.length > FAULTS_SHOWN) return [`Faults: ${faults.length}`];
+  return ["Faults:", ...faults.map((fault, i) => `  ${keepFaults?.[i] ?? i}: ${JSON.stringify(fault)}`)];
+}

@@ -12,6 +12,9 @@ import type { Ports } from "../../ports/ports.ts";
 import { History, type Operation } from "../../sim/checkers/history.ts";
 import { checkLinearizability } from "../../sim/checkers/linearizability.ts";
 import { type KvInput, type KvOutput, kvModel } from "../../sim/checkers/models.ts";
+import { frameDescriber } from "../../sim/describe-frame.ts";
+import { faultKinds, furtherFaultKinds } from "../../sim/faults.ts";
+import { macrotaskHost } from "../../sim/macrotask-host.ts";
 import { simKernels } from "../../sim/sim-kernels.ts";
 import type { Scenario } from "../../sim/simulate.ts";
 import type { SimHost } from "../../sim/world.ts";
@@ -25,7 +28,7 @@ export interface KvRunOptions {
   readonly durationMs: number;
   /** Clients read without a confirmation by the leader: the history is then not linearizable, and the check must say so. */
   readonly staleReads: boolean;
-  readonly replayOptions?: string;
+  readonly consensus?: NodeConfig["consensus"];
   readonly faults?: Scenario<KvSimNode>["faults"];
 }
 
@@ -47,24 +50,30 @@ const STEPS_MAX = 20_000_000;
 /** Everything of one run; a second run needs a second call, because the history belongs to the run. */
 export function kvRun(options: KvRunOptions): KvRun {
   const history = new History<KvInput, KvOutput>();
-  const { seed, nodes, durationMs } = options;
+  const { seed, nodes, durationMs, consensus = nodeDefaults.consensus } = options;
   const scenario: Scenario<KvSimNode> = {
     seed,
     nodes,
     durationMs,
     clients: CLIENTS,
     client: (client) => kvClient(client, history, { staleReads: options.staleReads }),
-    host: macrotaskHost,
+    host: nodeHost,
     kernels: { ...simKernels, crc32: (bytes, start) => crc32(bytes, start) },
-    factory: { start: (ports, number) => startNode(ports, configOf(number, nodes)) },
+    factory: { start: (ports, number) => startNode(ports, configOf(number, nodes, consensus)) },
     isReady,
     isRepaired: isWhole,
-    faults: options.faults ?? { rotPrefix: "wal/", meanGapMs: 1_500, electionMs: 2 * ELECTION_MS },
+    describeFrame: frameDescriber(consensus),
+    faults: options.faults ?? {
+      kinds: [...faultKinds, ...furtherFaultKinds],
+      rotPrefix: "wal/",
+      folders: ["wal", "meta"],
+      meanGapMs: 1_500,
+      electionMs: 2 * ELECTION_MS,
+    },
     check: async ({ nodes: running }) => {
       checkHistory(history);
       await checkEqualStates(running);
     },
-    ...(options.replayOptions === undefined ? {} : { replayOptions: options.replayOptions }),
   };
   return { scenario, operations: () => history.operations().length };
 }
@@ -75,7 +84,7 @@ async function startNode(ports: Ports, config: NodeConfig): Promise<KvSimNode> {
 }
 
 /** Small limits, so that a short run sees checkpoints, trimmed logs and snapshots. */
-function configOf(id: number, nodes: number): NodeConfig {
+function configOf(id: number, nodes: number, consensus: NodeConfig["consensus"]): NodeConfig {
   const address = (member: number): string => `node-${member}:7401`;
   return {
     ...nodeDefaults,
@@ -83,6 +92,7 @@ function configOf(id: number, nodes: number): NodeConfig {
     name: `node-${id}`,
     peerListen: address(id),
     clientUrls: [],
+    consensus,
     initialMembers: Array.from({ length: nodes }, (_, i) => ({
       id: i + 1,
       name: `node-${i + 1}`,
@@ -146,11 +156,12 @@ async function checkEqualStates(running: readonly KvSimNode[]): Promise<void> {
   }
 }
 
-/** A promise job never outlives a macrotask: when the next one begins, all of them have run. */
-const macrotaskHost: SimHost = {
-  drain: () => new Promise((resolve) => setImmediate(resolve)),
+/** The real event loop under the simulated world. */
+export const nodeHost: SimHost = macrotaskHost({
+  macrotask: setImmediate,
   watchRejections(report) {
     process.on("unhandledRejection", report);
     return () => void process.off("unhandledRejection", report);
   },
-};
+  realMs: () => performance.now(),
+});

@@ -53,7 +53,9 @@ export async function kvClient<TNode extends KvNode>(
     const key = client.random.pick(KEYS);
     const input = drawOperation(client, key, `${client.number}.${sequence}`, seen.get(key) ?? 0);
     const id = history.begin(client.number, input);
-    const result = await client.call(client.anyNode(), (node) => perform(node.kv, input, options.staleReads));
+    const result = await client.call(client.anyNode(), (node) => perform(node.kv, input, options.staleReads), {
+      what: `${input.type} ${input.key}`,
+    });
     if (result.type === "answer") {
       history.end(id, result.value);
       remember(seen, key, result.value);

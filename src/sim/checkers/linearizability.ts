@@ -9,10 +9,21 @@
  * is accepted once all *completed* operations are in order.
  *
  * The search is exponential in the worst case, so it is boxed; a search that was cut short is `unknown`, never `ok`.
+ *
+ * What keeps it short, each without losing an order that is needed:
+ * L1. An operation that never changes the object and fits now is taken now: wherever an order has it later, it can come
+ *     first, and nothing else notices.
+ * L2. A value that a completed operation has yet to see, and that nobody is left to write, is not overwritten.
+ * L3. Of completed operations that are the same, the one that ends first is taken first: in any order the two can be
+ *     exchanged. To be the same, writes of values that nobody saw or names forget their value.
+ * L4. An unknown operation is taken only where it makes something possible that was not.
+ * L5. A place is not searched twice, nor one where more unknown operations are used up than at a place searched before.
  */
 import { assert } from "../../base/assert.ts";
 import { Prng } from "../../base/prng.ts";
 import type { Operation } from "./history.ts";
+import { type Breach, type Probe, shrinkViolation } from "./violation.ts";
+import { findZoneConflict, type Touch } from "./zones.ts";
 
 /** A sequential object. Pure: `step` never changes the state it is given. */
 export interface Model<State, Input, Output> {
@@ -32,14 +43,21 @@ export interface Model<State, Input, Output> {
   forget?(input: Input): Input | undefined;
   /** From this state on, whatever happens, an unknown operation with this input can change nothing any more. */
   isDead?(state: State, input: Input): boolean;
+  /** An operation with this output never changes the object, whatever its state; it may at most tell more about it. */
+  isRead?(input: Input, output: Output): boolean;
+  /** The one value, of those that `values` speaks of, that the object holds; undefined if none. */
+  holds?(state: State): string | undefined;
 }
 
 export interface ValuesOf {
+  /** Once completed, and if it is not a read, the operation surely wrote this value. */
   readonly writes?: string | undefined;
   /** The output proves that this value was written before. */
   readonly saw?: string | undefined;
   /** The input distinguishes this value from others. */
   readonly names?: string | undefined;
+  /** The input changes the object only while it holds this value. */
+  readonly needs?: string | undefined;
 }
 
 export type Verdict<Input, Output> =
@@ -47,9 +65,14 @@ export type Verdict<Input, Output> =
   | {
       readonly type: "violation";
       readonly partition: string;
-      /** The longest order found, and the completed operation that fits nowhere after it. */
+      /** An order of what took effect before `stuck` was answered; with its answer there is none any more. */
       readonly order: readonly Operation<Input, Output>[];
       readonly stuck: Operation<Input, Output>;
+      /**
+       * A few operations that cannot be ordered, whenever other changes took effect; by their call. The smallest such set
+       * if it could be found in time, perhaps empty if not.
+       */
+      readonly core: readonly Operation<Input, Output>[];
       readonly steps: number;
     }
   | {
@@ -67,6 +90,9 @@ export interface CheckOptions {
 }
 
 const STEPS_MAX = 20_000_000;
+/** Calls of `step` for making a violation readable, over all attempts, and in one of them. */
+const SHRINK_STEPS_MAX = 4_000_000;
+const PROBE_STEPS_MAX = 500_000;
 const ASK_EVERY = 16_384;
 /** Pairs of set and state remembered per partition: some hundred megabytes. */
 const SEEN_MAX = 2_000_000;
@@ -84,19 +110,82 @@ export function checkLinearizability<State, Input, Output>(
     if (part === undefined) partitions.set(name, [operation]);
     else part.push(operation);
   }
-  const budget: Budget = {
-    steps: 0,
-    stepsMax: options.stepsMax ?? STEPS_MAX,
-    isOver: options.isOver,
-    askAt: ASK_EVERY,
-  };
+  const budget = budgetOf(options.stepsMax ?? STEPS_MAX, options.isOver);
   let unknown: Verdict<Input, Output> | undefined;
-  for (const [name, part] of partitions) {
-    const verdict = new Search(model, name, prepare(model, part), budget).run();
-    if (verdict.type === "violation") return verdict;
-    if (verdict.type === "unknown") unknown ??= verdict;
+  for (const [partition, part] of partitions) {
+    const core = contradiction(model, part);
+    const found = core === undefined ? new Search(model, prepare(model, part), budget).run() : undefined;
+    if (found?.type === "ok") continue;
+    if (found?.type === "unknown") {
+      unknown ??= { type: "unknown", partition, why: found.why, steps: budget.steps };
+      continue;
+    }
+    return { type: "violation", partition, ...explain(model, part, found, core, options), steps: budget.steps };
   }
   return unknown ?? { type: "ok", operations: operations.length, steps: budget.steps };
+}
+
+function budgetOf(stepsMax: number, isOver: (() => boolean) | undefined): Budget {
+  return { steps: 0, stepsMax, isOver, askAt: ASK_EVERY };
+}
+
+/** Operations of a single-valued object that contradict each other at sight: Z1, Z2, or a value that nobody wrote. */
+function contradiction<State, Input, Output>(
+  model: Model<State, Input, Output>,
+  operations: readonly Operation<Input, Output>[],
+): readonly Operation<Input, Output>[] | undefined {
+  if (model.holds === undefined || model.values === undefined) return undefined;
+  const touches: Touch<Input, Output>[] = [];
+  const firstWritten = new Map<string, number>();
+  const initial = model.holds(model.init());
+  if (initial !== undefined) firstWritten.set(initial, Number.NEGATIVE_INFINITY);
+  for (const operation of operations) {
+    const { input, output, call } = operation;
+    const { writes, saw } = model.values(input, output);
+    const isRead = output !== undefined && (model.isRead?.(input, output) ?? false);
+    const isSure = output !== undefined;
+    if (writes !== undefined && !isRead) {
+      touches.push({ operation, value: writes, isWriter: true, isSure });
+      firstWritten.set(writes, Math.min(call, firstWritten.get(writes) ?? call));
+    }
+    if (saw !== undefined && isSure) touches.push({ operation, value: saw, isWriter: false, isSure });
+  }
+  for (const { operation, value, isWriter } of touches) {
+    const written = firstWritten.get(value) ?? Number.POSITIVE_INFINITY;
+    if (!isWriter && operation.end < written) return [operation];
+  }
+  // The value an object begins with has a writer that is not in the history.
+  const conflict = findZoneConflict(touches.filter((touch) => touch.value !== initial));
+  if (conflict === undefined) return undefined;
+  return [...new Set([...conflict.holders, ...conflict.intruders])].sort((a, b) => a.call - b.call);
+}
+
+function explain<State, Input, Output>(
+  model: Model<State, Input, Output>,
+  operations: readonly Operation<Input, Output>[],
+  found: Extract<Found<Input, Output>, { readonly type: "violation" }> | undefined,
+  core: readonly Operation<Input, Output>[] | undefined,
+  options: CheckOptions,
+): Breach<Input, Output> {
+  let steps = 0;
+  const check = (some: readonly Operation<Input, Output>[]): Probe<Input, Output> => {
+    if (contradiction(model, some) !== undefined) return { type: "violation", order: [] };
+    const budget = budgetOf(PROBE_STEPS_MAX, options.isOver);
+    const probe = new Search(model, prepare(model, some), budget).run();
+    steps += budget.steps + some.length; // not even a look is free
+    return { type: probe.type, order: probe.type === "unknown" ? [] : probe.order };
+  };
+  const last = core?.toSorted((a, b) => a.end - b.end).at(-1);
+  const stuck = found?.stuck ?? last;
+  assert(stuck !== undefined, "a violation was found in one of two ways");
+  return shrinkViolation({
+    operations,
+    found: { order: found?.order ?? [], stuck },
+    core,
+    check,
+    isRead: ({ input, output }) => output !== undefined && (model.isRead?.(input, output) ?? false),
+    isOver: () => steps >= SHRINK_STEPS_MAX || options.isOver?.() === true,
+  });
 }
 
 /** An operation as the search sees it. */
@@ -104,14 +193,20 @@ interface Item<Input, Output> {
   readonly operation: Operation<Input, Output>;
   readonly input: Input;
   readonly end: number;
+  /** Completed, and never a change. */
+  readonly isRead: boolean;
+  /** The value it may leave behind, after forgetting; undefined for reads. */
+  readonly writes: string | undefined;
+  readonly saw: string | undefined;
+  readonly needs: string | undefined;
 }
 
 /**
- * Takes guesswork out of unknown outcomes:
+ * Takes guesswork out of the search:
  * - If only one operation writes some value, and a completed one saw that value, then the writer took effect before the
  *   witness ended. It gets that end, and is unknown no longer.
- * - If nobody saw or names the value that an unknown operation writes, one such value is as good as another: `forget`
- *   makes them all the same, and operations that are the same can stand in for each other.
+ * - If nobody saw or names the value that an operation writes, one such value is as good as another: `forget` makes them
+ *   all the same, and operations that are the same can stand in for each other.
  */
 function prepare<State, Input, Output>(
   model: Model<State, Input, Output>,
@@ -120,21 +215,29 @@ function prepare<State, Input, Output>(
   const witnessed = new Map<string, number>();
   const named = new Set<string>();
   const writers = new Map<string, number>();
+  const initial = model.holds?.(model.init());
+  if (initial !== undefined) writers.set(initial, 1); // whoever saw it need not have seen a writer
   for (const { input, output, end } of operations) {
     const { writes, saw, names } = model.values?.(input, output) ?? {};
-    if (writes !== undefined) writers.set(writes, (writers.get(writes) ?? 0) + 1);
+    const isRead = output !== undefined && (model.isRead?.(input, output) ?? false);
+    if (writes !== undefined && !isRead) writers.set(writes, (writers.get(writes) ?? 0) + 1);
     if (saw !== undefined) witnessed.set(saw, Math.min(end, witnessed.get(saw) ?? end));
     if (names !== undefined) named.add(names);
   }
-  return operations.map((operation) => {
+  return operations.map((operation): Item<Input, Output> => {
     const { input, output, call, end } = operation;
-    const writes = model.values?.(input, output).writes;
-    if (end !== Number.POSITIVE_INFINITY || writes === undefined) return { operation, input, end };
+    const { writes, saw, needs } = model.values?.(input, output) ?? {};
+    const isRead = output !== undefined && (model.isRead?.(input, output) ?? false);
+    const item = { operation, input, end, isRead, writes: isRead ? undefined : writes, saw, needs };
+    if (writes === undefined || isRead) return item;
     const seenBy = witnessed.get(writes);
-    if (seenBy === undefined && !named.has(writes)) return { operation, input: model.forget?.(input) ?? input, end };
+    if (seenBy === undefined && !named.has(writes)) {
+      const forgotten = model.forget?.(input);
+      return forgotten === undefined ? item : { ...item, input: forgotten, writes: undefined };
+    }
     // A witness that ended before the call is a violation, which the search finds without this.
     const known = seenBy !== undefined && writers.get(writes) === 1 && seenBy > call;
-    return { operation, input, end: known ? seenBy : end };
+    return end === Number.POSITIVE_INFINITY && known ? { ...item, end: seenBy } : item;
   });
 }
 
@@ -177,9 +280,19 @@ interface Frame<State> {
   phase: "completed" | "unknown";
 }
 
+/** What one search found. */
+type Found<Input, Output> =
+  | { readonly type: "ok"; readonly order: readonly Operation<Input, Output>[] }
+  | {
+      readonly type: "violation";
+      /** The longest order found, and the completed operation that fits nowhere after it. */
+      readonly order: readonly Operation<Input, Output>[];
+      readonly stuck: Operation<Input, Output>;
+    }
+  | { readonly type: "unknown"; readonly why: "steps" | "time" | "memory" };
+
 class Search<State, Input, Output> {
   readonly #model: Model<State, Input, Output>;
-  readonly #partition: string;
   readonly #items: readonly Item<Input, Output>[];
   readonly #budget: Budget;
   readonly #head: Entry;
@@ -188,26 +301,39 @@ class Search<State, Input, Output> {
    * come wherever another can, so they are taken in this order and a count says which are.
    */
   readonly #classes: readonly (readonly number[])[];
+  /** The classes by the value they need; under undefined those that need none. */
+  readonly #classesByNeed: ReadonlyMap<string | undefined, readonly number[]>;
   readonly #used: Uint32Array;
+  /** Classes of which some are used, in the order of their first use: places are left in reverse, so this is a stack. */
+  readonly #usedClasses: number[] = [];
+  /** Of each completed operation: the number of its twins' class (L3). */
+  readonly #twins: Int32Array;
+  /** Of each class of twins: the one that ends first of those that may come next, as of `#twinRound`. */
+  readonly #firstTwin: Int32Array;
+  readonly #twinSeen: Int32Array;
+  #twinRound = 0;
+  readonly #values = new Values();
   readonly #done: DoneSet;
   readonly #seen = new Seen();
   #completedLeft = 0;
 
-  constructor(
-    model: Model<State, Input, Output>,
-    partition: string,
-    items: readonly Item<Input, Output>[],
-    budget: Budget,
-  ) {
+  constructor(model: Model<State, Input, Output>, items: readonly Item<Input, Output>[], budget: Budget) {
     this.#model = model;
-    this.#partition = partition;
     this.#items = items;
     this.#budget = budget;
     const classes = new Map<string, number[]>();
-    for (const [index, { operation, input, end }] of items.entries()) {
+    const twins = new Map<string, number>();
+    this.#twins = new Int32Array(items.length);
+    for (const [index, { operation, input, end, writes, saw }] of items.entries()) {
       assert(operation.end > operation.call, "an operation ends after its call", operation);
+      if (writes !== undefined) this.#values.addWriter(writes, 1);
       if (end !== Number.POSITIVE_INFINITY) {
         this.#completedLeft++;
+        if (saw !== undefined) this.#values.addWitness(saw, 1);
+        const name = JSON.stringify([input, operation.output ?? null]);
+        const twin = twins.get(name) ?? twins.size;
+        twins.set(name, twin);
+        this.#twins[index] = twin;
         continue;
       }
       const name = JSON.stringify(input);
@@ -215,21 +341,29 @@ class Search<State, Input, Output> {
       if (known === undefined) classes.set(name, [index]);
       else known.push(index);
     }
+    this.#firstTwin = new Int32Array(twins.size);
+    this.#twinSeen = new Int32Array(twins.size);
     this.#classes = [...classes.values()];
+    const byNeed = new Map<string | undefined, number[]>();
+    for (const [of, members] of this.#classes.entries()) {
+      const needs = members[0] === undefined ? undefined : items[members[0]]?.needs;
+      const known = byNeed.get(needs);
+      if (known === undefined) byNeed.set(needs, [of]);
+      else known.push(of);
+    }
+    this.#classesByNeed = byNeed;
     for (const members of classes.values()) members.sort((a, b) => this.#callOf(a) - this.#callOf(b));
     this.#used = new Uint32Array(this.#classes.length);
     this.#done = new DoneSet(items.length);
     this.#head = link(items);
   }
 
-  run(): Verdict<Input, Output> {
+  run(): Found<Input, Output> {
     const frames: Frame<State>[] = [this.#frame(this.#model.init(), undefined, undefined)];
     let best: { readonly order: readonly number[]; readonly stuck: number } | undefined;
     while (this.#completedLeft > 0) {
       const over = this.#isOver();
-      if (over !== undefined) {
-        return { type: "unknown", partition: this.#partition, why: over, steps: this.#budget.steps };
-      }
+      if (over !== undefined) return { type: "unknown", why: over };
       const frame = frames.at(-1);
       if (frame === undefined) return this.#violation(best);
       const move = frame.moves[frame.nextMove++];
@@ -246,56 +380,105 @@ class Search<State, Input, Output> {
         frame.nextMove = 0;
       } else {
         if (best === undefined || frames.length - 1 > best.order.length) {
-          const order = frames.flatMap((f) => (f.taken === undefined ? [] : [f.taken.operation]));
-          best = { order, stuck: this.#firstEnd().operation };
+          best = { order: taken(frames), stuck: this.#firstEnd().operation };
         }
         frames.pop();
         if (frame.taken !== undefined) this.#putBack(frame.taken);
       }
     }
-    return { type: "ok", operations: this.#items.length, steps: this.#budget.steps };
+    return { type: "ok", order: this.#operations(taken(frames)) };
   }
 
-  /** Whether an operation that is dead anyway was used up makes no difference. */
-  #usedThatCounts(state: State): Uint32Array {
-    const used = this.#used.slice();
-    const model = this.#model;
-    if (model.isDead === undefined) return used;
-    for (const [of, members] of this.#classes.entries()) {
-      if (used[of] === 0 || members[0] === undefined) continue;
-      if (model.isDead(state, this.#item(members[0]).input)) used[of] = 0;
+  /** Pairs of class and count. Whether an operation that is dead anyway was used up makes no difference. */
+  #usedThatCounts(state: State): UsedUp {
+    if (this.#usedClasses.length === 0) return NONE_USED;
+    const held = this.#model.holds?.(state);
+    const pairs: (readonly [of: number, count: number])[] = [];
+    for (const of of this.#usedClasses) {
+      const first = this.#classes[of]?.[0];
+      if (first === undefined || this.#isDead(state, held, this.#item(first))) continue;
+      pairs.push([of, this.#used[of] ?? 0]);
     }
-    return used;
+    return pairs.sort((a, b) => a[0] - b[0]).flat();
+  }
+
+  #isDead(state: State, held: string | undefined, { input, needs }: Item<Input, Output>): boolean {
+    const model = this.#model;
+    if (model.isDead?.(state, input) === true) return true;
+    return model.holds !== undefined && needs !== undefined && needs !== held && !this.#values.canBeWritten(needs);
   }
 
   #frame(state: State, taken: Move<State> | undefined, before: State | undefined): Frame<State> {
     const frame: Frame<State> = { state, taken, before, moves: [], nextMove: 0, phase: "completed" };
     const moves: Move<State>[] = [];
+    const key = this.#model.key(state);
+    this.#noteTwins();
     // Those that began before the first end that is left: any of them may come next.
     for (let entry = this.#head.next; entry?.match !== undefined; entry = entry.next) {
-      this.#tryMove(frame, entry.operation, { type: "completed", call: entry }, moves);
+      const { operation } = entry;
+      if (this.#firstTwin[this.#twins[operation] as number] !== operation) continue; // L3
+      const move = this.#tryMove(frame, operation, { type: "completed", call: entry });
+      if (move === undefined) continue;
+      if (this.#item(operation).isRead && this.#model.key(move.state) === key) {
+        frame.moves = [move]; // L1
+        frame.phase = "unknown";
+        return frame;
+      }
+      moves.push(move);
     }
-    frame.moves = moves;
+    frame.moves = moves.sort((a, b) => this.#item(a.operation).end - this.#item(b.operation).end);
     return frame;
+  }
+
+  /** Finds, among the operations that may come next, the first to end of each class of twins. */
+  #noteTwins(): void {
+    const round = ++this.#twinRound;
+    for (let entry = this.#head.next; entry?.match !== undefined; entry = entry.next) {
+      const { operation } = entry;
+      const twin = this.#twins[operation] as number; // one per operation
+      const first = this.#twinSeen[twin] === round ? (this.#firstTwin[twin] as number) : undefined;
+      this.#twinSeen[twin] = round;
+      if (first === undefined || this.#item(operation).end < this.#item(first).end) this.#firstTwin[twin] = operation;
+    }
   }
 
   #unknownMoves(frame: Frame<State>): readonly Move<State>[] {
     const moves: Move<State>[] = [];
     const before = this.#item(this.#firstEnd().operation).end;
-    for (const [of, members] of this.#classes.entries()) {
-      const index = members[this.#used[of] ?? 0];
-      if (index !== undefined && this.#callOf(index) <= before)
-        this.#tryMove(frame, index, { type: "unknown", of }, moves);
+    const tryAll = (classes: readonly number[] | undefined): void => {
+      for (const of of classes ?? []) {
+        const index = this.#classes[of]?.[this.#used[of] ?? 0];
+        if (index === undefined || this.#callOf(index) > before) continue;
+        const move = this.#tryMove(frame, index, { type: "unknown", of });
+        if (move !== undefined) moves.push(move);
+      }
+    };
+    const held = this.#model.holds?.(frame.state);
+    if (this.#model.holds === undefined) {
+      for (const classes of this.#classesByNeed.values()) tryAll(classes);
+    } else {
+      tryAll(this.#classesByNeed.get(undefined));
+      if (held !== undefined) tryAll(this.#classesByNeed.get(held));
     }
     // Most operations take effect soon after their call or never: the newest is the best guess.
     return moves.sort((a, b) => this.#callOf(b.operation) - this.#callOf(a.operation));
   }
 
-  #tryMove(frame: Frame<State>, operation: number, from: Move<State>["from"], moves: Move<State>[]): void {
+  #tryMove(frame: Frame<State>, operation: number, from: Move<State>["from"]): Move<State> | undefined {
     const state = this.#step(frame.state, operation);
-    if (state === undefined) return;
+    if (state === undefined || this.#losesValue(frame.state, state, operation)) return undefined;
     const move = { operation, from, state };
-    if (!this.#isRedundant(frame, move)) moves.push(move);
+    return this.#isRedundant(frame, move) ? undefined : move;
+  }
+
+  /** L2: somebody has yet to see the value that this step overwrites, and it will not come back. */
+  #losesValue(before: State, after: State, operation: number): boolean {
+    const model = this.#model;
+    if (model.holds === undefined) return false;
+    const held = model.holds(before);
+    if (held === undefined || held === model.holds(after)) return false;
+    const sawIt = this.#item(operation).saw === held ? 1 : 0;
+    return this.#values.witnessesLeft(held) > sawIt && !this.#values.canBeWritten(held);
   }
 
   /**
@@ -323,15 +506,14 @@ class Search<State, Input, Output> {
     return this.#model.step(state, input, operation.output);
   }
 
-  #violation(best: { readonly order: readonly number[]; readonly stuck: number } | undefined): Verdict<Input, Output> {
+  #violation(best: { readonly order: readonly number[]; readonly stuck: number } | undefined): Found<Input, Output> {
     assert(best !== undefined, "a search that failed has been somewhere");
-    return {
-      type: "violation",
-      partition: this.#partition,
-      order: best.order.map((index) => this.#item(index).operation),
-      stuck: this.#item(best.stuck).operation,
-      steps: this.#budget.steps,
-    };
+    const { order, stuck } = best;
+    return { type: "violation", order: this.#operations(order), stuck: this.#item(stuck).operation };
+  }
+
+  #operations(order: readonly number[]): readonly Operation<Input, Output>[] {
+    return order.map((index) => this.#item(index).operation);
   }
 
   #isOver(): "steps" | "time" | "memory" | undefined {
@@ -362,10 +544,15 @@ class Search<State, Input, Output> {
 
   #take(move: Move<State>): void {
     const { from } = move;
+    const { writes, saw } = this.#item(move.operation);
+    if (writes !== undefined) this.#values.addWriter(writes, -1);
     if (from.type === "unknown") {
-      this.#used[from.of] = (this.#used[from.of] ?? 0) + 1;
+      const used = this.#used[from.of] ?? 0;
+      if (used === 0) this.#usedClasses.push(from.of);
+      this.#used[from.of] = used + 1;
       return;
     }
+    if (saw !== undefined) this.#values.addWitness(saw, -1);
     this.#done.flip(move.operation);
     unlink(from.call);
     if (from.call.match !== undefined) unlink(from.call.match);
@@ -374,14 +561,53 @@ class Search<State, Input, Output> {
 
   #putBack(move: Move<State>): void {
     const { from } = move;
+    const { writes, saw } = this.#item(move.operation);
+    if (writes !== undefined) this.#values.addWriter(writes, 1);
     if (from.type === "unknown") {
-      this.#used[from.of] = (this.#used[from.of] ?? 0) - 1;
+      const used = (this.#used[from.of] ?? 0) - 1;
+      this.#used[from.of] = used;
+      if (used === 0) this.#usedClasses.pop();
       return;
     }
+    if (saw !== undefined) this.#values.addWitness(saw, 1);
     if (from.call.match !== undefined) relink(from.call.match);
     relink(from.call);
     this.#done.flip(move.operation);
     this.#completedLeft++;
+  }
+}
+
+/** The operations that led to the last frame, in their order. */
+function taken<State>(frames: readonly Frame<State>[]): readonly number[] {
+  return frames.flatMap((frame) => (frame.taken === undefined ? [] : [frame.taken.operation]));
+}
+
+/** How many operations that are not done write each value, and how many completed ones saw it. */
+class Values {
+  readonly #left = new Map<string, { writers: number; witnesses: number }>();
+
+  addWriter(value: string, change: number): void {
+    this.#of(value).writers += change;
+  }
+
+  addWitness(value: string, change: number): void {
+    this.#of(value).witnesses += change;
+  }
+
+  canBeWritten(value: string): boolean {
+    return (this.#left.get(value)?.writers ?? 0) > 0;
+  }
+
+  witnessesLeft(value: string): number {
+    return this.#left.get(value)?.witnesses ?? 0;
+  }
+
+  #of(value: string): { writers: number; witnesses: number } {
+    const known = this.#left.get(value);
+    if (known !== undefined) return known;
+    const added = { writers: 0, witnesses: 0 };
+    this.#left.set(value, added);
+    return added;
   }
 }
 
@@ -455,10 +681,15 @@ interface DoneCopy {
   readonly words: Uint32Array;
 }
 
+/** How many unknown operations of each class were used up: class, count, class, count …, by rising class; none is 0. */
+type UsedUp = readonly number[];
+
+const NONE_USED: UsedUp = [];
+
 interface SeenPlace extends DoneCopy {
   readonly state: string | number;
-  /** How many unknown operations of each class had been used up; several ways that none beats. */
-  used: Uint32Array[];
+  /** Several ways that none beats. */
+  used: UsedUp[];
 }
 
 /**
@@ -475,7 +706,7 @@ class Seen {
   }
 
   /** False if the search has been at this place, or at a better one. */
-  add(done: DoneCopy, used: Uint32Array, state: string | number): boolean {
+  add(done: DoneCopy, used: UsedUp, state: string | number): boolean {
     const bucket = this.#buckets.get(done.hash);
     const place = bucket?.find((p) => p.state === state && sameSet(p, done));
     if (place === undefined) {
@@ -493,8 +724,13 @@ class Seen {
   }
 }
 
-function isAtMost(a: Uint32Array, b: Uint32Array): boolean {
-  for (let i = 0; i < a.length; i++) if ((a[i] as number) > (b[i] as number)) return false; // of one length
+function isAtMost(a: UsedUp, b: UsedUp): boolean {
+  let j = 0;
+  for (let i = 0; i < a.length; i += 2) {
+    const of = a[i] as number; // both lists are made of pairs
+    while (j < b.length && (b[j] as number) < of) j += 2;
+    if (j >= b.length || b[j] !== of || (b[j + 1] as number) < (a[i + 1] as number)) return false;
+  }
   return true;
 }
 

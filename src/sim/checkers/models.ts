@@ -4,6 +4,9 @@ import type { Model } from "./linearizability.ts";
 /** Stands for every value that no operation saw or names. */
 const NOBODYS = "\u0000nobody's";
 
+/** Stands for the absence of a value, where absence is something that can be seen and written. */
+const NOTHING = "\u0000nothing";
+
 /** A register per key: read, write, compare-and-swap. */
 export type RegisterInput =
   | { readonly type: "read"; readonly key: string }
@@ -26,12 +29,13 @@ export const registerModel: Model<RegisterState, RegisterInput, RegisterOutput> 
   values(input, output) {
     switch (input.type) {
       case "read":
-        return { saw: output?.type === "read" ? output.value : undefined };
+        return { saw: output?.type === "read" ? (output.value ?? NOTHING) : undefined };
       case "write":
         return { writes: input.value };
       case "cas": {
         const swapped = output?.type === "cas" && output.swapped;
-        return { writes: input.to, names: input.from, saw: swapped ? input.from : undefined };
+        const from = input.from ?? NOTHING;
+        return { writes: input.to, names: from, needs: from, saw: swapped ? from : undefined };
       }
     }
   },
@@ -39,6 +43,8 @@ export const registerModel: Model<RegisterState, RegisterInput, RegisterOutput> 
     if (input.type === "read") return undefined;
     return input.type === "write" ? { ...input, value: NOBODYS } : { ...input, to: NOBODYS };
   },
+  isRead: (input, output) => input.type === "read" || (output.type === "cas" && !output.swapped),
+  holds: ({ value }) => value ?? NOTHING,
   step(state, input, output) {
     switch (input.type) {
       case "read":
@@ -88,10 +94,20 @@ export const kvModel: Model<KvState, KvInput, KvOutput> = {
   key: ({ value, modRevision, floor }) => `${modRevision ?? "?"}:${floor}:${value === undefined ? "-" : `v${value}`}`,
   partition: (input) => input.key,
   values(input, output) {
-    if (input.type === "put" || input.type === "cas") return { writes: input.value };
-    return { saw: output?.type === "get" ? output.value : undefined };
+    switch (input.type) {
+      case "get":
+        return { saw: output?.type === "get" ? (output.value ?? NOTHING) : undefined };
+      case "put":
+      case "cas":
+        return { writes: input.value };
+      case "delete":
+        return output?.type === "delete" && !output.deleted ? { saw: NOTHING } : { writes: NOTHING };
+    }
   },
   forget: (input) => (input.type === "put" || input.type === "cas" ? { ...input, value: NOBODYS } : undefined),
+  isRead: (input, output) =>
+    input.type === "get" || (output.type === "cas" && !output.swapped) || (output.type === "delete" && !output.deleted),
+  holds: ({ value }) => value ?? NOTHING,
   isDead: (state, input) => input.type === "cas" && input.expected > 0 && hasPassed(state, input.expected),
   step(state, input, output) {
     switch (input.type) {
