@@ -62,7 +62,7 @@ const nextOfCode = (): Partial<Readonly<Record<ErrorCode, string>>> => ({
   GROUP_NO_LEADER: hint("status"),
   DATA_LOCKED: "stop the process that holds it, or choose another --dir",
   DATA_NEWER: "run the newer version of althing that wrote it",
-  DATA_FOREIGN: "check --id and --dir: each node has a folder of its own",
+  DATA_FOREIGN: "check --id, --dir and --consensus: each node has a folder of its own",
   DISK_FULL: "free some space and start again",
 });
 

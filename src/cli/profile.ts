@@ -23,6 +23,8 @@ export interface ProfileNode {
 export interface Profile {
   readonly version: 1;
   readonly consensus: string;
+  /** The cluster's name, where it is not the usual one. */
+  readonly cluster?: string;
   readonly endpoints: readonly string[];
   readonly nodes: readonly ProfileNode[];
 }
@@ -32,6 +34,7 @@ const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535));
 const schema: v.GenericSchema<unknown, Profile> = v.object({
   version: v.literal(1),
   consensus: v.string(),
+  cluster: v.exactOptional(v.pipe(v.string(), v.nonEmpty())),
   endpoints: v.array(v.string()),
   nodes: v.array(
     v.object({

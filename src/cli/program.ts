@@ -1,8 +1,10 @@
 /**
  * The command line's grammar: every command with its flags, and where its code lives. A command's module is imported when
- * the command runs, never for `--help`; this file therefore imports only commander and what is needed to report an error.
+ * the command runs, never for `--help`; this file therefore imports only commander, the words that flags may have, and what
+ * is needed to report an error.
  */
 import { Command, CommanderError, Option } from "commander";
+import { consensusEngines } from "../config/node-config.ts";
 import {
   type ClientOptions,
   type CommandContext,
@@ -17,6 +19,7 @@ import { CliFailure } from "./failure.ts";
 import { hint } from "./invocation.ts";
 import { duration, hexId, wholeNumber } from "./parse.ts";
 import { VERSION } from "./version.ts";
+import type { BackupOptions } from "./commands/backup.ts";
 import type { DemoOptions } from "./commands/demo.ts";
 import type { DevOptions } from "./commands/dev.ts";
 import type { DoctorOptions } from "./commands/doctor.ts";
@@ -26,6 +29,7 @@ import type { GrantOptions, KeepAliveOptions, TtlOptions } from "./commands/leas
 import type { LockOptions } from "./commands/lock.ts";
 import type { MemberAddOptions, MemberUpdateOptions } from "./commands/member.ts";
 import type { NodeFlags } from "./commands/node.ts";
+import type { RestoreOptions } from "./commands/restore.ts";
 import type { SimOptions } from "./commands/sim.ts";
 import type { WatchOptions } from "./commands/watch.ts";
 
@@ -55,22 +59,29 @@ export function commonFlagsLast(argv: readonly string[]): string[] {
 }
 
 /**
- * `althing help kv get` means `althing kv get --help`. Words that name no command stay as they are, without the flag, so that
- * they are refused like any unknown command.
+ * `althing help kv get` and `althing kv help get` mean `althing kv get --help`. Words that name no command stay as they are,
+ * without the flag, so that they are refused like any unknown command.
  */
 export function helpAsFlag(program: Command, argv: readonly string[]): string[] {
-  const [first, ...words] = argv;
-  if (first !== "help") return [...argv];
-  const path: string[] = [];
-  let command = program;
-  for (const word of words) {
+  const at = argv.indexOf("help");
+  if (at === -1) return [...argv];
+  const before = argv.slice(0, at);
+  const group = before.reduce<Command | undefined>((parent, word) => childOf(parent, word), program);
+  if (group === undefined || group.commands.length === 0) return [...argv]; // an argument that happens to be this word
+  const path = [...before];
+  let command = group;
+  for (const word of argv.slice(at + 1)) {
     if (word.startsWith("-") || command.commands.length === 0) break;
     path.push(word);
-    const found = command.commands.find((candidate) => candidate.name() === word);
+    const found = childOf(command, word);
     if (found === undefined) return path;
     command = found;
   }
   return [...path, "--help"];
+}
+
+function childOf(parent: Command | undefined, name: string): Command | undefined {
+  return parent?.commands.find((candidate) => candidate.name() === name);
 }
 
 /** Commander's message on one line, with the help of the command that was meant as the next step. */
@@ -113,6 +124,8 @@ export function createProgram(): Command {
   defineStatus(program);
   defineDoctor(program);
   defineMember(program);
+  defineBackup(program);
+  defineRestore(program);
   program.commandsGroup("Use a cluster:");
   defineKv(program);
   program.commandsGroup("Test:");
@@ -134,7 +147,7 @@ function calling(command: Command): Command {
       "--endpoints <list>",
       "nodes to call, host:port separated by commas (env ALTHING_ENDPOINTS, ETCDCTL_ENDPOINTS)",
     )
-    .option("--timeout <duration>", "give up after this time, for example 10s", duration);
+    .option("--timeout <duration>", "give up after this time, for example 10s (default: 5s)", duration);
 }
 
 const oneShot = (options: GlobalOptions, run: Run): Promise<void> => runCommand("one-shot", options, run);
@@ -150,7 +163,7 @@ function defineDev(program: Command): void {
       wholeNumber(1, 65_535),
     )
     .option("--dir <folder>", "where the data live", ".althing")
-    .addOption(new Option("--consensus <engine>", "how the nodes agree (default: raft)").choices(["raft"]))
+    .addOption(new Option("--consensus <engine>", "how the nodes agree (default: raft)").choices(consensusEngines))
     .action((options: DevOptions) =>
       server(options, async (context) => (await import("./commands/dev.ts")).dev(context, options)),
     );
@@ -170,7 +183,7 @@ function defineNode(program: Command): void {
     .option("--peer-advertise <address>", "address that other nodes are told (default: --peer-listen)")
     .option("--initial-cluster <list>", "first members as ID=HOST:PEERPORT, separated by commas")
     .option("--join", "the node was added to a running cluster by `althing member add`")
-    .addOption(new Option("--consensus <engine>", "how the nodes agree (default: raft)").choices(["raft"]))
+    .addOption(new Option("--consensus <engine>", "how the nodes agree (default: raft)").choices(consensusEngines))
     .addOption(
       new Option("--log-level <level>", "least level to log (default: info)").choices([
         "debug",
@@ -210,7 +223,11 @@ function defineDoctor(program: Command): void {
   common(program.command("doctor"))
     .description("check this machine and a data folder; each line says what to do next")
     .option("--dir <folder>", "the data folder to check", ".althing")
-    .option("--port <port>", "the port a node would use", wholeNumber(1, 65_535), 7400)
+    .option(
+      "--port <port>",
+      "the port a node would use (default: that of the folder's local cluster, else 7400)",
+      wholeNumber(1, 65_535),
+    )
     .action((options: DoctorOptions) =>
       oneShot(options, async (context) => (await import("./commands/doctor.ts")).doctor(context, options)),
     );
@@ -250,6 +267,32 @@ function defineMember(program: Command): void {
     .requiredOption("--peer <address>", "host:port of the peer port")
     .action((id: bigint, options: MemberUpdateOptions) =>
       oneShot(options, async (context) => (await import("./commands/member.ts")).update(context, id, options)),
+    );
+}
+
+function defineBackup(program: Command): void {
+  calling(program.command("backup"))
+    .description("save a snapshot of every key, its history and the leases")
+    .argument("<file>", "where to save it")
+    .option("--force", "replace the file if it exists")
+    .action((file: string, options: BackupOptions) =>
+      oneShot(options, async (context) => (await import("./commands/backup.ts")).backup(context, file, options)),
+    );
+}
+
+function defineRestore(program: Command): void {
+  common(program.command("restore"))
+    .description("make the data folders of a new cluster out of a snapshot")
+    .argument("<file>", "what `althing backup` or `etcdctl snapshot save` has saved of a cluster of Althing")
+    .option("--dir <folder>", "where the folders node-1, node-2 … go; missing or empty", ".althing")
+    .option("--initial-cluster <list>", "members as ID=HOST:PEERPORT, separated by commas (default: a local cluster)")
+    .option("--cluster <name>", "the new cluster's name (default: restored- and a random number)")
+    .option("--nodes <count>", "without --initial-cluster: how many nodes (default: 3)", wholeNumber(1, 9))
+    .option("--port <port>", "without --initial-cluster: as for `dev` (default: 7400)", wholeNumber(1, 65_535))
+    .addOption(new Option("--consensus <engine>", "how the new nodes agree (default: raft)").choices(consensusEngines))
+    .option("--check", "only read the file and say what it holds")
+    .action((file: string, options: RestoreOptions) =>
+      oneShot(options, async (context) => (await import("./commands/restore.ts")).restore(context, file, options)),
     );
 }
 
@@ -394,6 +437,11 @@ function defineSim(program: Command): void {
     .option("--seconds <count>", "simulated seconds of each run", wholeNumber(1, 86_400), 30)
     .option("--twice", "run each seed twice and compare every event")
     .option("--stale-reads", "read from any node without asking the leader, to see the check object")
+    .addOption(new Option("--consensus <engine>", "how the nodes agree (default: raft)").choices(consensusEngines))
+    .option("--faults <list>", "only these faults of the seed's schedule: `none`, or positions as in 0,3")
+    .option("--shrink", "leave out faults of a failing seed until it takes each of those that are left")
+    .option("--trace <file>", "write every event of the first failing seed, else of the last, as JSON lines")
+    .option("--diagram <file>", "write a sequence diagram of that run: Mermaid, or plain text for .txt")
     .action((options: SimOptions) =>
       oneShot(options, async (context) => (await import("./commands/sim.ts")).sim(context, options)),
     );

@@ -60,7 +60,7 @@ export class Access {
 
   /** The header of an answer that names no change of its own. */
   headerNow(): ResponseHeader {
-    return this.header(this.store.revision);
+    return this.header(this.store.publishedRevision);
   }
 
   /** Carries out a command. Throws EtcdError. */
@@ -80,6 +80,10 @@ export class Access {
       this.clock.afterTurn(() => done(new EtcdError("REQUEST_TOO_LARGE"), undefined));
       return;
     }
+    if (this.store.damage !== undefined) {
+      this.clock.afterTurn(() => done(new EtcdError("CORRUPT", { cause: this.store.damage }), undefined));
+      return;
+    }
     this.handle.submit(
       command,
       (outcome) => {
@@ -94,10 +98,48 @@ export class Access {
   /** Calls `ready` when the local store is fresh enough; read it within the same turn. */
   whenReadable(serializable: boolean, ready: (error: EtcdError | undefined) => void, options?: CallOptions): void {
     const level = serializable ? "stale" : this.#readLevel;
-    this.handle.whenReadable(level, (error) => ready(error === undefined ? undefined : etcdErrorOf(error)), options);
+    this.handle.whenReadable(
+      level,
+      (error) => {
+        const failure = error ?? this.store.damage;
+        ready(failure === undefined ? undefined : etcdErrorOf(failure));
+      },
+      options,
+    );
   }
 
-  /** The same as a promise. Others may run between its resolution and the caller. Throws EtcdError. */
+  /**
+   * Takes something out of the local store in the very turn in which that is fresh enough, and whole: a snapshot may begin
+   * to replace it right after. Throws EtcdError.
+   */
+  read<T>(serializable: boolean, take: () => T, options?: CallOptions): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.whenReadable(
+        serializable,
+        (error) => {
+          if (error !== undefined) return reject(error);
+          try {
+            resolve(take());
+          } catch (failure) {
+            reject(failure instanceof AlthingError ? etcdErrorOf(failure) : failure);
+          }
+        },
+        options,
+      );
+    });
+  }
+
+  /** The same of whatever this node has, as soon as that is a whole state: at once, as a rule. */
+  async readOwn<T>(take: () => T, options?: CallOptions): Promise<T> {
+    if (!this.store.isWhole) return await this.read(true, take, options);
+    try {
+      return take();
+    } catch (failure) {
+      throw failure instanceof AlthingError ? etcdErrorOf(failure) : failure;
+    }
+  }
+
+  /** The same as a promise, for those who read nothing of the store: others may run between its resolution and the caller. */
   confirm(options?: CallOptions): Promise<void> {
     return new Promise((resolve, reject) => {
       this.whenReadable(false, (error) => (error === undefined ? resolve() : reject(error)), options);

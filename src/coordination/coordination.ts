@@ -18,9 +18,9 @@ import { LeaseService } from "./lease-service.ts";
 import { Lessor } from "./lessor.ts";
 import { LockService } from "./lock-service.ts";
 import { MaintenanceService } from "./maintenance-service.ts";
+import { MemberAlarms } from "./member-alarms.ts";
 import type * as m from "./messages.ts";
 import { decodeQuestion, encodeAnswer } from "./question.ts";
-import { SpaceAlarm } from "./space-alarm.ts";
 import type { Store } from "./store.ts";
 import { TurnTaking } from "./turn-taking.ts";
 import { WatchHub, type WatchListener, type WatchStream } from "./watch-hub.ts";
@@ -62,7 +62,7 @@ export class Coordination {
   readonly #cluster: ClusterService;
   readonly #maintenance: MaintenanceService;
   readonly #autoCompaction: AutoCompaction;
-  readonly #spaceAlarm: SpaceAlarm;
+  readonly #alarms: MemberAlarms;
   readonly #stopListening: () => void;
 
   constructor(options: CoordinationOptions) {
@@ -110,11 +110,12 @@ export class Coordination {
     this.#cluster = new ClusterService(access, { peerScheme: options.peerScheme ?? "http" });
     this.#maintenance = new MaintenanceService(access, { version: options.version ?? ETCD_VERSION });
     this.#autoCompaction = new AutoCompaction(access, options.autoCompaction ?? { type: "off" });
-    this.#spaceAlarm = new SpaceAlarm(access);
+    this.#alarms = new MemberAlarms(access);
     this.#stopListening = store.listen({
       published: () => undefined,
       replaced: () => this.#kv.driveCompaction(),
       compacting: () => this.#kv.driveCompaction(),
+      damaged: () => this.#lessor.close(), // its table stands still from now on: another leader must keep time
     });
     handle.onAsk((question) => this.#answer(question));
   }
@@ -122,9 +123,14 @@ export class Coordination {
   close(): void {
     this.#stopListening();
     this.#autoCompaction.close();
-    this.#spaceAlarm.close();
+    this.#alarms.close();
     this.#lessor.close();
     this.#hub.close();
+  }
+
+  /** This node's copy of the store is damaged: tells the cluster so. Resolves when it is told, or could not be. */
+  tellDamage(): Promise<void> {
+    return this.#alarms.raiseCorrupt();
   }
 
   // KV
@@ -251,12 +257,12 @@ export class Coordination {
     return this.#maintenance.status();
   }
 
-  hash(_request: m.HashRequest): Promise<m.HashResponse> {
-    return this.#maintenance.hash();
+  hash(_request: m.HashRequest, options?: CallOptions): Promise<m.HashResponse> {
+    return this.#maintenance.hash(options);
   }
 
-  hashKv(request: m.HashKVRequest): Promise<m.HashKVResponse> {
-    return this.#maintenance.hashKv(request);
+  hashKv(request: m.HashKVRequest, options?: CallOptions): Promise<m.HashKVResponse> {
+    return this.#maintenance.hashKv(request, options);
   }
 
   moveLeader(request: m.MoveLeaderRequest, options?: CallOptions): Promise<m.MoveLeaderResponse> {

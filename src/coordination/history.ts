@@ -6,10 +6,14 @@
  *
  * H1. A main revision lies in exactly one of the three as far as readers see; `get` decides by number alone.
  * H2. What was dropped is never asked for again; whether it is still on disk shows nowhere.
+ * H3. Damage met while reading the engine is told before the read fails with it.
+ * H4. A run of revisions that comes out of the engine has no gap: a damaged tree may leave out what it cannot reach and
+ *     say nothing. Above the compacted revision every main revision has records, subs 0, 1, … each; how many there are in
+ *     all, the index knows.
  */
 import { assert } from "../base/assert.ts";
-import { AlthingError } from "../base/errors.ts";
-import type { Engine, EngineSnapshot, EngineWrite } from "../storage/engine/engine.ts";
+import { AlthingError, hasCode } from "../base/errors.ts";
+import type { Engine, EngineReader, EngineSnapshot, EngineWrite } from "../storage/engine/engine.ts";
 import { decodeRecord, encodeRecord, type HistoryRecord, recordBytes, recordKey } from "./record.ts";
 
 /** Deleting one revision costs a key and the work on disk. */
@@ -74,6 +78,7 @@ class Piece {
 export class History {
   readonly #engine: Engine;
   readonly #latin1: (bytes: Uint8Array) => string;
+  readonly #onDamage: (error: AlthingError) => void;
   #live = new Piece(1);
   #frozen: Piece | undefined;
   /** Pairs (main, sub) on disk, or about to be, that the next checkpoint deletes. */
@@ -81,9 +86,11 @@ export class History {
   /** The same of the checkpoint being written. */
   #frozenDrops: readonly number[] = [];
 
-  constructor(engine: Engine, latin1: (bytes: Uint8Array) => string) {
+  /** `onDamage` hears of each read that fails with DATA_CORRUPT, and must not throw. */
+  constructor(engine: Engine, latin1: (bytes: Uint8Array) => string, onDamage: (error: AlthingError) => void) {
     this.#engine = engine;
     this.#latin1 = latin1;
+    this.#onDamage = onDamage;
   }
 
   /** Bytes that only memory holds. */
@@ -108,11 +115,52 @@ export class History {
     if (main >= this.#live.base) return this.#live.get(main, sub);
     if (this.#frozen !== undefined && main >= this.#frozen.base) return this.#frozen.get(main, sub);
     const key = recordKey(main, sub);
-    const bytes = this.#engine.get(key);
-    if (bytes === undefined) {
-      throw new AlthingError("DATA_CORRUPT", `Cannot read revision ${main}.${sub}: it is missing from the store`);
+    try {
+      const bytes = this.#engine.get(key);
+      if (bytes === undefined) throw new AlthingError("DATA_CORRUPT", "Cannot read a revision: it is missing");
+      return decodeRecord(key, bytes, this.#latin1);
+    } catch (error) {
+      throw this.#failed(error, `revision ${main}.${sub}`);
     }
-    return decodeRecord(key, bytes, this.#latin1);
+  }
+
+  /** H3. What a read is to fail with. */
+  #failed(error: unknown, what: string): unknown {
+    if (!hasCode(error, "DATA_CORRUPT")) return error;
+    const damage = new AlthingError("DATA_CORRUPT", `Cannot read ${what} of the store: ${reason(error)}`, {
+      details: { ...error.details, what },
+      cause: error,
+    });
+    this.#onDamage(damage);
+    return damage;
+  }
+
+  /** Records of revisions from ≤ main < to, as `reader` has them; H4 holds above `compacted`. */
+  *#stored(
+    reader: EngineReader,
+    from: number,
+    to: number,
+    compacted: number,
+  ): Generator<HistoryRecord, void, undefined> {
+    let main = Math.max(from - 1, compacted);
+    let sub = 0;
+    let last = from;
+    try {
+      for (const [key, bytes] of reader.range({ from: recordKey(from, 0), to: recordKey(to, 0) })) {
+        const record = decodeRecord(key, bytes, this.#latin1);
+        last = record.kv.modRevision;
+        if (last > compacted) {
+          const isNext = last === main ? record.sub === sub + 1 : last === main + 1 && record.sub === 0;
+          if (!isNext) throw gap(main);
+          main = last;
+          sub = record.sub;
+        }
+        yield record;
+      }
+      if (main + 1 < to) throw gap(main);
+    } catch (error) {
+      throw this.#failed(error, `a revision from ${last} on`);
+    }
   }
 
   /** True if the record is in memory: reading it costs nothing. */
@@ -127,16 +175,13 @@ export class History {
   }
 
   /**
-   * Changes with from ≤ main ≤ to in order. Those below the compacted revision may be missing. The generator must be used
-   * up before anything is applied.
+   * Changes with from ≤ main ≤ to in order. Those up to `compacted` may be missing. The generator must be used up before
+   * anything is applied.
    */
-  *scan(from: number, to: number): Generator<HistoryRecord, void, undefined> {
+  *scan(from: number, to: number, compacted: number): Generator<HistoryRecord, void, undefined> {
     const firstInMemory = (this.#frozen ?? this.#live).base;
     if (from < firstInMemory) {
-      const end = Math.min(to + 1, firstInMemory);
-      for (const [key, bytes] of this.#engine.range({ from: recordKey(from, 0), to: recordKey(end, 0) })) {
-        yield decodeRecord(key, bytes, this.#latin1);
-      }
+      yield* this.#stored(this.#engine, from, Math.min(to + 1, firstInMemory), compacted);
     }
     for (const piece of this.#frozen === undefined ? [this.#live] : [this.#frozen, this.#live]) {
       for (let i = piece.position(from); i < piece.records.length; i++) {
@@ -201,8 +246,14 @@ export class History {
     this.#frozenDrops = [];
   }
 
-  /** A frozen copy of all that is not dropped, in order of revision, to be read across awaits. */
-  snapshot(): { readonly records: () => Generator<HistoryRecord, void, undefined>; close(): void } {
+  /**
+   * A frozen copy of all that is not dropped, in order of revision, to be read across awaits. Up to `compacted` some are;
+   * `count`: how many records there must be, if that is known (H4).
+   */
+  snapshot(
+    compacted: number,
+    count?: number,
+  ): { readonly records: () => Generator<HistoryRecord, void, undefined>; close(): void } {
     const engine: EngineSnapshot = this.#engine.snapshot();
     const firstInMemory = (this.#frozen ?? this.#live).base;
     const dropped = new Set<string>();
@@ -211,19 +262,39 @@ export class History {
     }
     const pieces = this.#frozen === undefined ? [this.#live] : [this.#frozen, this.#live];
     const memory = pieces.flatMap((piece) => piece.records.filter((record) => !piece.dropped.has(record)));
-    const latin1 = this.#latin1;
+    const miscounted = (left: number): unknown =>
+      this.#failed(
+        new AlthingError("DATA_CORRUPT", `Cannot read the history: ${left} records are missing`, { details: { left } }),
+        "all revisions",
+      );
+    const stored = (): Generator<HistoryRecord, void, undefined> => this.#stored(engine, 0, firstInMemory, compacted);
     return {
       *records() {
+        let left = count;
         // The engine's snapshot may already hold the frozen piece; the bound keeps it from coming twice.
-        for (const [key, bytes] of engine.range({ from: recordKey(0, 0), to: recordKey(firstInMemory, 0) })) {
-          const record = decodeRecord(key, bytes, latin1);
-          if (!dropped.has(`${record.kv.modRevision}.${record.sub}`)) yield record;
+        for (const record of stored()) {
+          if (dropped.has(`${record.kv.modRevision}.${record.sub}`)) continue;
+          if (left !== undefined) left--;
+          yield record;
         }
         for (const record of memory) {
-          if (!dropped.has(`${record.kv.modRevision}.${record.sub}`)) yield record;
+          if (dropped.has(`${record.kv.modRevision}.${record.sub}`)) continue;
+          if (left !== undefined) left--;
+          yield record;
         }
+        if (left !== undefined && left !== 0) throw miscounted(left);
       },
       close: () => engine.close(),
     };
   }
+}
+
+function gap(main: number): AlthingError {
+  return new AlthingError("DATA_CORRUPT", `Cannot read the history: what follows revision ${main} is missing`);
+}
+
+/** The second half of a message `Cannot <do what>: <why>`. */
+function reason({ message }: AlthingError): string {
+  const at = message.indexOf(": ");
+  return at < 0 ? message : message.slice(at + 2);
 }

@@ -41,17 +41,7 @@ export class KvService {
 
   async range(request: RangeRequest, options?: CallOptions): Promise<RangeResponse> {
     refuse(checkRange(request));
-    return await new Promise((resolve, reject) => {
-      const ready = (error: EtcdError | undefined): void => {
-        if (error !== undefined) return reject(error);
-        try {
-          resolve(this.#rangeNow(request));
-        } catch (failure) {
-          reject(failure);
-        }
-      };
-      this.#access.whenReadable(request.serializable, ready, options);
-    });
+    return await this.#access.read(request.serializable, () => this.#rangeNow(request), options);
   }
 
   /** The hot path of Range: bytes in, bytes out. Throws BytesError on malformed bytes. */
@@ -116,17 +106,8 @@ export class KvService {
   }
 
   #readTxn(request: TxnRequest, options: CallOptions | undefined): Promise<TxnResponse> {
-    return new Promise((resolve, reject) => {
-      const ready = (error: EtcdError | undefined): void => {
-        if (error !== undefined) return reject(error);
-        try {
-          resolve(this.#txnResponse(this.#access.store.readTxn(request)));
-        } catch (failure) {
-          reject(failure);
-        }
-      };
-      this.#access.whenReadable(isSerializable(request), ready, options);
-    });
+    const take = (): TxnResponse => this.#txnResponse(this.#access.store.readTxn(request));
+    return this.#access.read(isSerializable(request), take, options);
   }
 
   #txnResponse(result: TxnResult): TxnResponse {

@@ -81,18 +81,22 @@ export class LeaseService {
   /** TTL −1: there is no such lease. */
   async timeToLive(request: LeaseTimeToLiveRequest, options: CallOptions = {}): Promise<LeaseTimeToLiveResponse> {
     const left = await this.#ask({ type: "lease-time-to-live", id: request.id }, options);
-    await this.#access.confirm(options);
-    const lease = this.#access.store.leases.get(request.id);
-    const header = this.#access.headerNow();
-    if (left === GONE || lease === undefined) return { header, id: request.id, ttl: GONE, grantedTtl: 0, keys: [] };
-    const names = request.keys ? [...lease.keys].map((entry) => entry.name).sort() : [];
-    return { header, id: request.id, ttl: left, grantedTtl: lease.ttl, keys: names.map(bytesOfName) };
+    const take = (): LeaseTimeToLiveResponse => {
+      const lease = this.#access.store.leases.get(request.id);
+      const header = this.#access.headerNow();
+      if (left === GONE || lease === undefined) return { header, id: request.id, ttl: GONE, grantedTtl: 0, keys: [] };
+      const names = request.keys ? [...lease.keys].map((entry) => entry.name).sort() : [];
+      return { header, id: request.id, ttl: left, grantedTtl: lease.ttl, keys: names.map(bytesOfName) };
+    };
+    return await this.#access.read(false, take, options);
   }
 
-  async leases(options?: CallOptions): Promise<LeaseLeasesResponse> {
-    await this.#access.confirm(options);
-    const leases = this.#access.store.leases.all().map(({ id }) => ({ id }));
-    return { header: this.#access.headerNow(), leases };
+  leases(options?: CallOptions): Promise<LeaseLeasesResponse> {
+    const take = (): LeaseLeasesResponse => {
+      const leases = this.#access.store.leases.all().map(({ id }) => ({ id }));
+      return { header: this.#access.headerNow(), leases };
+    };
+    return this.#access.read(false, take, options);
   }
 
   /** The leader's half of what other nodes ask. */

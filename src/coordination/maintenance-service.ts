@@ -36,7 +36,13 @@ export class MaintenanceService {
     const status = handle.status();
     const { fileBytes, usedBytes } = this.#size();
     const member = status.configuration.members.find((one) => one.id === handle.nodeId);
-    const errors = store.alarms.map(({ memberId, alarm }) => `memberID:${memberId} alarm:${alarmName(alarm)} `);
+    const alarms = [...store.alarms];
+    const own = { memberId: BigInt(handle.nodeId), alarm: AlarmType.CORRUPT };
+    if (store.damage !== undefined && !alarms.some((one) => one.alarm === own.alarm && one.memberId === own.memberId)) {
+      alarms.push(own); // a damaged store does not apply the alarm that tells the others of it
+    }
+    const errors = alarms.map(({ memberId, alarm }) => `memberID:${memberId} alarm:${alarmName(alarm)} `);
+    errors.push(...status.refusals);
     if (status.removedAsOf !== undefined) errors.unshift("the member has been removed from the cluster");
     else if (status.leader === undefined) errors.unshift("etcdserver: no leader");
     return {
@@ -50,6 +56,7 @@ export class MaintenanceService {
       errors,
       dbSizeInUse: usedBytes,
       isLearner: member?.role === "learner",
+      consensus: status.consensus,
     };
   }
 
@@ -62,13 +69,14 @@ export class MaintenanceService {
   }
 
   /** Over the whole replicated state. Not etcd's number: that is over its file. */
-  async hash(): Promise<HashResponse> {
-    return { header: this.#access.headerNow(), hash: this.#access.store.hashAll() };
+  hash(options?: CallOptions): Promise<HashResponse> {
+    const take = (): HashResponse => ({ header: this.#access.headerNow(), hash: this.#access.store.hashAll() });
+    return this.#access.readOwn(take, options);
   }
 
   /** Over keys and history up to a revision: equal on all nodes with the same compacted revision. */
-  async hashKv(request: HashKVRequest): Promise<HashKVResponse> {
-    const result = this.#access.store.hash(request.revision);
+  async hashKv(request: HashKVRequest, options?: CallOptions): Promise<HashKVResponse> {
+    const result = await this.#access.readOwn(() => this.#access.store.hash(request.revision), options);
     if (result.type === "error") throw new EtcdError(result.error);
     return {
       header: this.#access.header(result.revision),
@@ -96,10 +104,13 @@ export class MaintenanceService {
   /** Without a header, as etcd answers here. */
   async alarm(request: AlarmRequest, options?: CallOptions): Promise<AlarmResponse> {
     if (request.action === AlarmAction.GET) {
-      await this.#access.confirm(options);
       const { alarm } = request;
-      const alarms = this.#access.store.alarms.filter((one) => alarm === AlarmType.NONE || one.alarm === alarm);
-      return { header: undefined, alarms };
+      const wanted = (one: AlarmMember): boolean => alarm === AlarmType.NONE || one.alarm === alarm;
+      return await this.#access.read(
+        false,
+        () => ({ header: undefined, alarms: this.#access.store.alarms.filter(wanted) }),
+        options,
+      );
     }
     const bytes = command(CommandTag.alarm, AlarmRequest, request);
     return {
@@ -115,8 +126,10 @@ export class MaintenanceService {
 
   /** This node's state as a file in pieces; see `snapshot-file.ts`. Stops when `signal` aborts. */
   async *snapshot(options: CallOptions = {}): AsyncGenerator<SnapshotResponse, void, undefined> {
-    const exported = this.#access.handle.exportSnapshot();
-    const header = this.#access.headerNow();
+    const { exported, header } = await this.#access.readOwn(
+      () => ({ exported: this.#access.handle.exportSnapshot(), header: this.#access.headerNow() }),
+      options,
+    );
     let sent = 0;
     try {
       let held: Uint8Array | undefined;

@@ -413,6 +413,8 @@ export const StatusResponse = message({
   errors: repeated(8, "string"),
   dbSizeInUse: field(9, "int53", "dbSizeInUse"),
   isLearner: field(10, "bool", "isLearner"),
+  /** Not etcd's, whose clients pass over it: how the group agrees, `raft` or `paxos`. */
+  consensus: field(1_000, "string"),
 });
 export type StatusResponse = Infer<typeof StatusResponse>;
 

@@ -54,6 +54,7 @@ export class Mvcc {
   #compacted = NEVER_COMPACTED;
   /** The last name that the running compaction has dealt with. */
   #cursor: string | undefined;
+  #recordCount = 0;
   /** Changes of the transaction in work; undefined outside of one. */
   #sub: number | undefined;
 
@@ -72,6 +73,11 @@ export class Mvcc {
 
   get compactRevision(): number {
     return this.#compactRevision;
+  }
+
+  /** Records that the index refers to: as many as a snapshot must hold. */
+  get recordCount(): number {
+    return this.#recordCount;
   }
 
   get keyCount(): number {
@@ -185,6 +191,7 @@ export class Mvcc {
     const sub = this.#sub;
     assert(sub !== undefined, "changes happen within a transaction");
     this.#sub = sub + 1;
+    this.#recordCount++;
     return sub;
   }
 
@@ -254,7 +261,7 @@ export class Mvcc {
 
   /** Changes with from ≤ main ≤ to, in order; to be used up before anything is applied. */
   changes(from: number, to: number): Generator<HistoryRecord, void, undefined> {
-    return this.#history.scan(from, to);
+    return this.#history.scan(from, to, Math.max(this.#compactRevision, FIRST_REVISION));
   }
 
   // Compaction
@@ -281,8 +288,12 @@ export class Mvcc {
   compactStep(): boolean {
     if (!this.compactionPending) return false;
     const page = this.#index.page(this.#cursor, COMPACTION_PAGE);
+    const drop = (main: number, sub: number): void => {
+      this.#history.drop(main, sub);
+      this.#recordCount--;
+    };
     for (const entry of page) {
-      const gone = entry.compact(this.#compactRevision, (main, sub) => this.#history.drop(main, sub));
+      const gone = entry.compact(this.#compactRevision, drop);
       if (!gone) continue;
       this.#cache.forget(entry);
       this.#index.remove(entry.name);
@@ -310,11 +321,13 @@ export class Mvcc {
     this.#compactRevision = state.compactRevision;
     this.#compacted = state.compacted;
     this.#cursor = undefined;
+    this.#recordCount = 0;
   }
 
   /** Enters a record that the engine holds. Leases must be there already. */
   load(record: HistoryRecord): void {
     const { kv, sub, tombstone } = record;
+    this.#recordCount++;
     let entry = this.#index.get(record.name);
     if (entry === undefined) {
       entry = new KeyEntry(record.name, kv.modRevision, sub);

@@ -5,10 +5,13 @@
  *     result that says so, and changes nothing.
  * S2. What is published to watchers was applied by a whole log entry: `entryApplied`.
  * S3. A checkpoint holds exactly the state at its call; what is applied while it is written belongs to the next one.
+ * S4. While a snapshot is installed (`isWhole` is false) nothing reads the state, nor tells anyone of it.
+ * S5. A copy that was found damaged (`damage` is set) applies nothing, answers nothing and saves nothing any more: what
+ *     becomes of it is for `node/store-damage.ts` to settle.
  */
 import { assert } from "../base/assert.ts";
 import { BytesError, fromUtf8, utf8 } from "../base/bytes.ts";
-import { AlthingError } from "../base/errors.ts";
+import { AlthingError, hasCode } from "../base/errors.ts";
 import type { LogIndex } from "../base/ids.ts";
 import type { ApplyPoint, Codec, DurableState, MachineSnapshot, StateMachine } from "../group/state-machine.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -77,6 +80,8 @@ export interface StoreListener {
   replaced(): void;
   /** A compaction was applied: `compactStep` has work. */
   compacting?(): void;
+  /** S5, once: this node's copy is damaged. After the turn in which it was found. */
+  damaged?(error: AlthingError): void;
 }
 
 const STATE_KEY = stateKey(0x73); // "s"
@@ -93,6 +98,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
   readonly leases: LeaseTable = new LeaseTable();
   readonly #engine: Engine;
   readonly #kernels: Kernels;
+  readonly #clock: Clock;
   readonly #pause: () => Promise<void>;
   readonly #index = new KeyIndex();
   readonly #history: History;
@@ -104,13 +110,16 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
   #published: number = FIRST_REVISION;
   /** The state came from a snapshot and is in no checkpoint yet. */
   #installed = false;
+  #isWhole = true;
+  #damage: AlthingError | undefined;
 
   constructor(options: StoreOptions) {
     this.#engine = options.engine;
     this.#kernels = options.kernels;
+    this.#clock = options.clock;
     this.#pause = () => new Promise((resolve) => options.clock.afterTurn(resolve));
     const latin1 = (bytes: Uint8Array): string => options.kernels.latin1(bytes);
-    this.#history = new History(options.engine, latin1);
+    this.#history = new History(options.engine, latin1, (error) => this.#damaged(error));
     this.#history.reset(FIRST_REVISION);
     this.#cache = new RecordCache(options.cacheBytesMax ?? 16 * 1024 * 1024);
     this.#mvcc = new Mvcc({
@@ -124,11 +133,21 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
 
   // What this node's layers above may read at any time
 
+  /** False while a snapshot is being installed, and for ever if that failed (S4). */
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
+  /** What was found wrong with this copy (S5): DATA_CORRUPT. */
+  get damage(): AlthingError | undefined {
+    return this.#damage;
+  }
+
   get revision(): number {
     return this.#mvcc.revision;
   }
 
-  /** Up to here watchers were told. Equal to `revision` outside of `apply`. */
+  /** Up to here watchers were told. Equal to `revision` outside of `apply` and `restore`. */
   get publishedRevision(): number {
     return this.#published;
   }
@@ -143,6 +162,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
     return used > 0 ? Math.max(this.#lastMemberId, used) : Math.max(this.#lastMemberId + 1, least);
   }
 
+  /** Those that are there so far, while a snapshot is being installed. */
   get keyCount(): number {
     return this.#mvcc.keyCount;
   }
@@ -155,12 +175,21 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
     return this.#mvcc;
   }
 
+  // What needs a whole and sound state: DATA_CORRUPT otherwise, or a failed assertion
+
+  #demandReadable(): void {
+    if (this.#damage !== undefined) throw this.#damage;
+    assert(this.#isWhole, "S4: nobody reads half of a snapshot");
+  }
+
   range(request: RangeRequest): RangeResult {
+    this.#demandReadable();
     return range(this.#mvcc, request);
   }
 
   /** A transaction that only reads. */
   readTxn(request: TxnRequest): TxnResult {
+    this.#demandReadable();
     return readTxn(this.#mvcc, request);
   }
 
@@ -171,7 +200,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
 
   /** A bounded step of physical deletion behind a compaction. True if there is more to do. */
   compactStep(): boolean {
-    return this.#mvcc.compactStep();
+    return this.#damage === undefined && this.#mvcc.compactStep();
   }
 
   /** Bytes on disk and bytes of data, as the engine says. */
@@ -188,11 +217,12 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
   ):
     | { readonly type: "hash"; readonly hash: number; readonly compactRevision: number; readonly revision: number }
     | { readonly type: "error"; readonly error: EtcdErrorCode } {
+    this.#demandReadable();
     const refusal = this.#mvcc.refusal(revision);
     if (refusal !== undefined) return { type: "error", error: refusal };
     const upTo = revision <= 0 ? this.revision : revision;
     this.#mvcc.finishCompaction();
-    const frozen = this.#history.snapshot();
+    const frozen = this.#freeze(this.#mvcc.recordCount);
     let crc = this.#kernels.crc32(utf8("kv"));
     try {
       for (const record of frozen.records()) {
@@ -220,6 +250,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
   // StateMachine
 
   apply(bytes: Uint8Array, point: ApplyPoint): StoreResult {
+    if (this.#damage !== undefined) return { type: "error", error: "CORRUPT" }; // S5
     if (bytes.length === 0) return { type: "error", error: "REQUEST_MALFORMED" };
     const body = new Uint8Array(bytes.buffer, bytes.byteOffset + 1, bytes.length - 1);
     try {
@@ -254,11 +285,14 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
       }
     } catch (error) {
       if (error instanceof BytesError) return { type: "error", error: "REQUEST_MALFORMED" };
-      throw error;
+      if (this.#damage === undefined || !hasCode(error, "DATA_CORRUPT")) throw error;
+      // S1 is broken here, and S5 keeps that from everyone but the client: the other replicas carry the command out.
+      return { type: "error", error: "CORRUPT" };
     }
   }
 
   entryApplied(_index: LogIndex): void {
+    if (this.#damage !== undefined) return;
     if (this.#mvcc.compactionPending) {
       this.#mvcc.compactStep(); // under load too it goes on: a step with each entry
       if (this.#mvcc.compactionPending) for (const listener of this.#listeners) listener.compacting?.();
@@ -357,6 +391,10 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
     return { type: "alarm", revision: this.revision, alarms };
   }
 
+  #freeze(count?: number): ReturnType<History["snapshot"]> {
+    return this.#history.snapshot(Math.max(this.compactRevision, FIRST_REVISION), count);
+  }
+
   #state(): StoreState {
     return {
       revision: this.revision,
@@ -369,11 +407,12 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
   // Snapshots
 
   snapshot(): MachineSnapshot {
+    this.#demandReadable();
     // What a compaction has not removed yet would make the bytes differ between replicas.
     this.#mvcc.finishCompaction();
     const state = this.#state();
     const leases: SnapshotLease[] = this.leases.all().map(({ id, ttl, remainingTtl }) => ({ id, ttl, remainingTtl }));
-    const frozen = this.#history.snapshot();
+    const frozen = this.#freeze(this.#mvcc.recordCount);
     const kernels = this.#kernels;
     return {
       chunks: () => encodeSnapshot({ state, leases, records: () => frozen.records() }, kernels),
@@ -382,20 +421,22 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
   }
 
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    if (this.#damage !== undefined) throw this.#damage; // a damaged file is no place to put a sound state
+    this.#isWhole = false;
     let writes: EngineWrite[] = [];
     let bytes = 0;
     const flush = async (): Promise<void> => {
       const full = writes;
       writes = [];
       bytes = 0;
-      await this.#engine.write(full);
+      await this.#write(full);
     };
     await decodeSnapshot(
       chunks,
       {
         begin: async (state, leases) => {
           // From here until the next checkpoint the folder holds no state that could be loaded.
-          await this.#engine.write([
+          await this.#write([
             { type: "delete-range", ...storeBounds },
             { type: "put", key: INSTALLING_KEY, value: new Uint8Array([1]) },
           ]);
@@ -413,6 +454,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
     );
     await flush();
     this.#installed = true;
+    this.#isWhole = true;
     this.#published = this.revision;
     this.leases.announceReset();
     for (const listener of this.#listeners) listener.replaced();
@@ -449,7 +491,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
     for (const [key, value] of engine.range(leaseBounds)) leases.push(decodeLease(key, value));
     const compacted = engine.get(COMPACTED_KEY);
     this.#begin(decodeState(bytes), leases, compacted === undefined ? NEVER_COMPACTED : Number(fromUtf8(compacted)));
-    const frozen = this.#history.snapshot();
+    const frozen = this.#freeze();
     try {
       let count = 0;
       for (const record of frozen.records()) {
@@ -465,6 +507,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
   }
 
   async #checkpoint(meta: Uint8Array): Promise<void> {
+    this.#demandReadable(); // S5: the log must keep what led here
     const state = encodeState(this.#state());
     const compacted = utf8(String(this.#mvcc.compactedRevision));
     const installed = this.#installed;
@@ -480,7 +523,7 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
       writes.push({ type: "put", key: COMPACTED_KEY, value: compacted });
       writes.push({ type: "put", key: META_KEY, value: meta });
       if (installed) writes.push({ type: "delete", key: INSTALLING_KEY });
-      await this.#engine.write(writes);
+      await this.#write(writes);
       written = true;
       if (installed) this.#installed = false;
     } finally {
@@ -489,12 +532,31 @@ export class Store implements StateMachine<StoreResult, StoreQuery, StoreAnswer>
     }
   }
 
+  /** Damage may show itself to a write too: in the pages that it would reuse. */
+  async #write(writes: readonly EngineWrite[]): Promise<void> {
+    try {
+      await this.#engine.write(writes);
+    } catch (error) {
+      if (hasCode(error, "DATA_CORRUPT")) this.#damaged(error);
+      throw error;
+    }
+  }
+
+  #damaged(error: AlthingError): void {
+    if (this.#damage !== undefined) return;
+    this.#damage = error;
+    this.#clock.afterTurn(() => {
+      for (const listener of this.#listeners) listener.damaged?.(error);
+    });
+  }
+
   set leaseListener(listener: LeaseListener | undefined) {
     this.leases.listener = listener;
   }
 
   /** Changes with from ≤ main ≤ to, for watches. */
   changes(from: number, to: number): Generator<HistoryRecord, void, undefined> {
+    this.#demandReadable();
     return this.#mvcc.changes(from, to);
   }
 }

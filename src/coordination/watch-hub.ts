@@ -7,7 +7,8 @@
  *     store, in slices, until they are live; nothing is queued for them in memory.
  * W3. A stream whose consumer is slow is paused: its watchers fall behind. The others do not notice.
  * W4. A watcher whose next revision was compacted away is cancelled with the compacted revision; it never skips silently.
- * W5. A progress answer names a revision only when everything up to it was delivered to the stream's watchers.
+ * W5. A progress answer names a revision only when everything up to it was delivered to the stream's watchers. While a
+ *     snapshot is installed nobody behind catches up, nor is cancelled: half a state cannot say what they missed.
  * W6. In one turn a stream is handed at most `queueBytesMax` of events, or one revision for one watcher: before its consumer
  *     can say that it is slow, no more than that gathers in memory. Watchers for whom there was no room fall behind.
  */
@@ -120,6 +121,7 @@ export class WatchHub {
     this.#stopListening = options.store.listen({
       published: (from, to) => this.#publish(from, to),
       replaced: () => this.#replaced(),
+      damaged: (error) => this.#endAll(error),
     });
   }
 
@@ -137,8 +139,9 @@ export class WatchHub {
 
   open(listener: WatchListener): WatchStream {
     const stream = new Stream(this, listener);
-    if (this.#closed) listener.onFailure(new AlthingError("CLOSED", "Cannot watch: the node is shutting down"));
-    else this.#streams.add(stream);
+    const refusal = this.#closed ? shuttingDown() : this.#store.damage;
+    this.#streams.add(stream);
+    if (refusal !== undefined) this.#end([stream], refusal);
     return stream;
   }
 
@@ -148,9 +151,17 @@ export class WatchHub {
     this.#closed = true;
     this.#stopListening();
     this.#progressTimer?.cancel();
-    for (const stream of [...this.#streams]) {
+    this.#endAll(shuttingDown());
+  }
+
+  #endAll(error: AlthingError): void {
+    this.#end(this.#streams, error);
+  }
+
+  #end(streams: Iterable<Stream>, error: AlthingError): void {
+    for (const stream of [...streams]) {
       stream.close();
-      stream.listener.onFailure(new AlthingError("CLOSED", "Cannot watch: the node is shutting down"));
+      stream.listener.onFailure(error);
     }
   }
 
@@ -232,7 +243,12 @@ export class WatchHub {
     this.#published = to;
     if (this.#live.size === 0) return;
     const deliveries = new Map<Watcher, Delivery>();
-    for (const change of this.#store.changes(from, to)) this.#collect(this.#live, change, deliveries);
+    try {
+      for (const change of this.#store.changes(from, to)) this.#collect(this.#live, change, deliveries);
+    } catch (error) {
+      this.#unreadable(error, this.#streams); // a value of before, for those who asked for it
+      return;
+    }
     let wasCut = false;
     for (const [watcher, { events, cut }] of deliveries) {
       if (!this.#live.has(watcher)) continue; // cancelled from within an earlier delivery
@@ -344,7 +360,7 @@ export class WatchHub {
     this.#catchUpPlanned = true;
     this.#options.clock.afterTurn(() => {
       this.#catchUpPlanned = false;
-      if (!this.#closed) this.#catchUp();
+      if (!this.#closed && this.#store.isWhole && this.#store.damage === undefined) this.#catchUp(); // `replaced` plans anew
     });
   }
 
@@ -362,12 +378,7 @@ export class WatchHub {
     try {
       end = this.#readSlice(from, deliveries);
     } catch (error) {
-      if (!(error instanceof AlthingError)) throw error;
-      this.#options.observer.observe({ type: "watch-history-unreadable", level: "error", why: error.message });
-      for (const stream of new Set(able.map((watcher) => watcher.stream))) {
-        stream.close();
-        stream.listener.onFailure(error);
-      }
+      this.#unreadable(error, new Set(able.map((watcher) => watcher.stream)));
       return;
     }
     for (const watcher of able) {
@@ -384,6 +395,13 @@ export class WatchHub {
     }
     for (const stream of new Set(able.map((watcher) => watcher.stream))) stream.answerProgress();
     this.planCatchUp();
+  }
+
+  /** Ends the streams that it leaves without their events; a bug is passed on. */
+  #unreadable(error: unknown, streams: Iterable<Stream>): void {
+    if (!(error instanceof AlthingError)) throw error;
+    this.#options.observer.observe({ type: "watch-history-unreadable", level: "error", why: error.message });
+    this.#end(streams, error);
   }
 
   /** Reads whole revisions from `from` on until the slice is full; the last one read. */
@@ -525,6 +543,10 @@ function blank(header: ResponseHeader): WatchResponse {
     fragment: false,
     events: NO_EVENTS,
   };
+}
+
+function shuttingDown(): AlthingError {
+  return new AlthingError("CLOSED", "Cannot watch: the node is shutting down");
 }
 
 function noDelivery(): Delivery {

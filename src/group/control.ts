@@ -92,17 +92,17 @@ export class Control {
     assert(outcome !== undefined, "a change has an outcome");
     if (outcome.type === "refused") throw mapRefusal(outcome, "change the members");
     const { ports, settings, core } = this.#pump;
+    const { term } = core;
+    const wanted = membersText(members);
     const deadlineMs = ports.clock.monotonicMs() + settings.timings.callTimeoutMs;
     for (;;) {
-      const status = core.status();
-      if (
-        status.commit >= status.configurationIndex &&
-        status.configurationIndex >= outcome.index &&
-        !isJoint(status.configuration)
-      ) {
-        return EMPTY_BYTES;
-      }
-      if (ports.clock.monotonicMs() >= deadlineMs || this.#pump.closed || status.term !== outcome.term) {
+      const { commit, configuration, configurationIndex } = core.status();
+      const isCommitted = commit >= outcome.index;
+      // Another leader may have put something else into its place.
+      const isOurs = isCommitted && membersText(core.startAt(outcome.index)?.configuration.members ?? []) === wanted;
+      if (isOurs && commit >= configurationIndex && !isJoint(configuration)) return EMPTY_BYTES;
+      const isLost = isCommitted ? !isOurs : core.term !== term;
+      if (isLost || ports.clock.monotonicMs() >= deadlineMs || this.#pump.closed) {
         throw new AlthingError(
           "OUTCOME_UNKNOWN",
           "Cannot say whether the members changed: it was not settled in time; ask for the list",
@@ -141,6 +141,11 @@ export class Control {
   #checksum(configuration: Configuration): number {
     return this.#pump.ports.kernels.crc32(encodeConfiguration(configuration));
   }
+}
+
+/** Equal for equal sets of members. */
+function membersText(members: readonly Member[]): string {
+  return encodeConfiguration({ members: [...members].sort((a, b) => a.id - b.id), outgoing: [] }).join();
 }
 
 /** Reasons that pass by themselves are told as retryable codes. */

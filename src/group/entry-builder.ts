@@ -22,7 +22,10 @@ interface WaitingPart {
 }
 
 export interface EntryBuilderPort {
-  /** M2 of `membership.ts`: before the voters are bound no command may enter the log. */
+  /**
+   * M2 of `membership.ts`: before the voters are bound no command may enter the log. And an engine may have to end something
+   * first. Both end with another configuration, upon which there is a turn.
+   */
   mayPropose(): boolean;
   /** This node's own parts were not taken: they are to be sent again. */
   resend(): void;

@@ -4,7 +4,7 @@ import type { Limits, Timings } from "../config/limits.ts";
 import type { Configuration } from "../consensus/contract/configuration.ts";
 import type { CoreFactory } from "../consensus/contract/core.ts";
 import type { LogRecord } from "../consensus/contract/record.ts";
-import type { WalDamage, WriteAheadLog } from "../storage/wal/contract.ts";
+import type { SlotLog, WalDamage } from "../storage/wal/contract.ts";
 import type { Peers } from "./peers.ts";
 import type { StateMachine } from "./state-machine.ts";
 
@@ -15,7 +15,7 @@ export interface GroupSettings {
   readonly folder: string;
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
-  readonly wal: WriteAheadLog;
+  readonly wal: SlotLog;
   readonly peers: Peers;
   /** What the member list should say of this node; told to the leader when it says something else. */
   readonly self: { readonly name: string; readonly clientUrls: readonly string[] };

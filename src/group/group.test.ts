@@ -32,7 +32,7 @@ import { defaultLimits, defaultTimings } from "../config/limits.ts";
 import { type Configuration, encodeConfiguration, type Member } from "../consensus/contract/configuration.ts";
 import type { ConsensusCore, CoreStatus, Effects, Input, LogStart, Role } from "../consensus/contract/core.ts";
 import { type LogRecord, RecordKind } from "../consensus/contract/record.ts";
-import type { WalDamage, WriteAheadLog } from "../storage/wal/contract.ts";
+import type { SlotLog, WalDamage } from "../storage/wal/contract.ts";
 import { encodePart } from "./batch.ts";
 import { encodePeerFrame, type PeerFrame } from "./frames.ts";
 import { Group } from "./group.ts";
@@ -69,6 +69,8 @@ class PuppetCore implements ConsensusCore {
   commit: LogIndex;
   deadlineMs = Number.POSITIVE_INFINITY;
   readonly inputs: Input[] = [];
+  snapshotsFrom: "leader" | "anyone" = "leader";
+  takesProposals = true;
   configuration: Configuration;
   configurationIndex: LogIndex;
   readonly #queued = new Map<Input["type"], Partial<Effects>[]>();
@@ -118,11 +120,12 @@ class PuppetCore implements ConsensusCore {
   }
 }
 
-class FakeWal implements WriteAheadLog {
+class FakeWal implements SlotLog {
   hasRoom = true;
   isDamaged = false;
   error: AlthingError | undefined;
   readonly trims: number[] = [];
+  repairs = 0;
   readonly stats = { segments: 1, bytes: 0, flushes: 0, recycled: 0, lastFlushMs: 0 };
 
   append(): void {
@@ -135,6 +138,10 @@ class FakeWal implements WriteAheadLog {
 
   trim(_: unknown, upTo: LogIndex): void {
     this.trims.push(upTo);
+  }
+
+  repaired(): void {
+    this.repairs++;
   }
 
   oldestOpenMs(): number {
@@ -216,11 +223,16 @@ class Rig {
   ): Promise<this> {
     const { clock, disk, network, observer } = this;
     const ports = { clock, disk, network, observer, kernels: fakeKernels, random: fakeRandom(5) };
-    const peers = new Peers(ports, { clusterId: 1, nodeId: nodeId(1), incarnation: incarnation(100) });
+    const peers = new Peers(ports, {
+      clusterId: 1,
+      nodeId: nodeId(1),
+      incarnation: incarnation(100),
+      consensus: "raft",
+    });
     await peers.listen("n1");
     this.#two = new Peers(
       { ...ports, random: fakeRandom(6) },
-      { clusterId: 1, nodeId: nodeId(2), incarnation: incarnation(200) },
+      { clusterId: 1, nodeId: nodeId(2), incarnation: incarnation(200), consensus: "raft" },
     );
     this.#two.register(GROUP, {
       frame: (_, frame) => void this.told.push(frame),
@@ -313,6 +325,58 @@ async function offerAt9(
 
 const progressOf = (rig: Rig): readonly string[] =>
   rig.told.flatMap((frame) => (frame.type === "snapshot-progress" ? [frame.state] : []));
+
+describe("whose snapshot is taken (X2)", () => {
+  test.each([
+    ["leader", 2, 1, ["receiving"]],
+    ["leader", 3, 1, ["refused"]],
+    ["leader", 2, 2, ["refused"]],
+    ["anyone", 3, 1, ["receiving"]],
+    ["anyone", undefined, 9, ["receiving"]],
+  ] as const)("from %s: node 2 sends while node %s leads in term %i", async (from, leader, inTerm, progress) => {
+    const rig = await new Rig().open();
+    await rig.commit(command(1, 10));
+    rig.core.snapshotsFrom = from;
+    rig.core.leader = leader === undefined ? undefined : nodeId(leader);
+    rig.core.term = term(inTerm);
+    const { offer } = await offerAt9();
+    await rig.hear(offer);
+    expect(progressOf(rig)).toEqual(progress);
+    await rig.group.close();
+  });
+
+  test("from anyone, but not if it ends at what is committed here", async () => {
+    const rig = await new Rig().open();
+    rig.core.snapshotsFrom = "anyone";
+    rig.core.commit = logIndex(9);
+    await rig.hear((await offerAt9()).offer);
+    expect(progressOf(rig)).toEqual(["refused"]);
+  });
+
+  test.each(["leader", "anyone"] as const)("sending ends with the leadership where it is from the %s", async (from) => {
+    const rig = await new Rig().open();
+    rig.core.snapshotsFrom = from;
+    await rig.commit(command(1, 10));
+    const gate = new Deferred<void>();
+    rig.machine.chunkGate = gate.promise;
+    await rig.lead({ events: [{ type: "need-snapshot", peer: nodeId(2) }] });
+    const offer = rig.told.find((frame) => frame.type === "snapshot-offer");
+    if (offer?.type !== "snapshot-offer") throw new Error("no offer");
+    await rig.hear({ type: "snapshot-progress", snapshot: offer.snapshot, offset: 0, state: "receiving" });
+    rig.core.leader = undefined;
+    await rig.lead({});
+    gate.resolve();
+    await rig.clock.advance(10);
+    expect(rig.told.some((frame) => frame.type === "snapshot-chunk")).toBe(from === "anyone");
+    await rig.hear({ type: "snapshot-progress", snapshot: offer.snapshot, offset: 0, state: "refused" });
+  });
+});
+
+test("an engine that is whole again says so to the log", async () => {
+  const rig = await new Rig().open();
+  await rig.lead({ events: [{ type: "repaired", upTo: logIndex(4) }] });
+  expect(rig.wal.repairs).toBe(1);
+});
 
 describe("a snapshot that is installed", () => {
   test("replaces state, checkpoint and log; reads wait for the new state", async () => {

@@ -83,7 +83,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     this.#proposer = makeProposer(options, ports, (part) => this.#entries.route(part));
     this.#reads = new Reads(this.#pump, this.#applier, this.#proposer);
     this.#entries = new EntryBuilder(this.#pump, {
-      mayPropose: () => !this.#members.isUnbound,
+      mayPropose: () => !this.#members.isUnbound && this.#pump.core.takesProposals,
       resend: () => this.#proposer.resend(),
     });
     this.#checkpoints = new Checkpoints(this.#pump, recovered, {
@@ -176,10 +176,11 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
 
   status(): GroupStatus {
     const status = this.#pump.core.status();
-    const { wal } = this.#pump.settings;
+    const { peers, wal } = this.#pump.settings;
     const removedAsOf = this.#removal.asOf;
     return {
       ...status,
+      consensus: peers.consensus,
       nodeId: this.nodeId,
       applied: this.applied,
       checkpoint: this.#checkpoints.last,
@@ -188,6 +189,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
       pendingBytes: this.#proposer.pendingBytes,
       diskFull: !wal.hasRoom,
       damaged: status.damaged || wal.isDamaged,
+      refusals: peers.refusals,
       ...(removedAsOf === undefined ? {} : { removedAsOf }),
     };
   }
@@ -325,7 +327,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
     this.#proposer.resend();
     this.#reads.retry();
     if (this.isLeader) return;
-    this.#snapshots.stopSending();
+    this.#snapshots.resigned();
     this.#entries.refuseAll();
   }
 
@@ -355,6 +357,7 @@ export class Group<Result, Query, Answer> implements GroupHandle<Result, Query, 
         this.#snapshots.send(event.peer);
         return;
       case "repaired":
+        settings.wal.repaired(settings.group);
         this.#checkpoints.repaired(event.upTo);
         return;
       case "role":

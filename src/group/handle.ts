@@ -4,6 +4,7 @@
  */
 import type { AlthingError } from "../base/errors.ts";
 import type { LogIndex, NodeId, Term } from "../base/ids.ts";
+import type { ConsensusEngine } from "../config/node-config.ts";
 import type { Member } from "../consensus/contract/configuration.ts";
 import type { CoreStatus } from "../consensus/contract/core.ts";
 import type { Outcome, ReadLevel } from "./outcome.ts";
@@ -46,7 +47,7 @@ export interface GroupHandle<Result, Query, Answer> {
   /** Called on every change of role, leader or readiness. Returns the way to stop listening. */
   onChange(listener: () => void): () => void;
 
-  /** Replaces the set of members by joint consensus; resolves when the new set is committed alone. */
+  /** Replaces the set of members; resolves when the new set is committed, and decides alone. */
   changeMembers(change: (members: readonly Member[]) => readonly Member[], options?: CallOptions): Promise<void>;
   transferLeader(to: NodeId, options?: CallOptions): Promise<void>;
   /** Asks the leader's node a question of the layer above and brings back its bytes (see `onAsk`). */
@@ -62,6 +63,7 @@ export interface GroupHandle<Result, Query, Answer> {
 }
 
 export interface GroupStatus extends CoreStatus {
+  readonly consensus: ConsensusEngine;
   readonly nodeId: NodeId;
   readonly applied: LogIndex;
   readonly checkpoint: LogIndex;
@@ -71,6 +73,8 @@ export interface GroupStatus extends CoreStatus {
   readonly diskFull: boolean;
   /** True while acknowledged entries are missing here, or their damaged records have not yet left the disk. */
   readonly damaged: boolean;
+  /** Why connections with other nodes fail at the handshake just now: another cluster, another engine. */
+  readonly refusals: readonly string[];
   /** Set once this node knows that it is not a member any more: as of this index. */
   readonly removedAsOf?: LogIndex;
 }

@@ -85,6 +85,13 @@ describe("tendMembers()", () => {
     expect(new Rig([member(1, 0)], {}).round()).toBe("1:100");
   });
 
+  test("a folder that took a lost one's place is no founder: it begins as a learner (M1)", () => {
+    const rig = new Rig(founders, { 2: 200, 3: 301 });
+    expect(rig.round()).toBe("1:100 2:200 (3:301)");
+    expect(rig.proposed?.[2]?.promote).toBe(true);
+    expect(new Rig(founders, { 2: 201 }).round()).toBe(""); // the leader alone is no majority of founders
+  });
+
   test("does nothing while it is no ready leader, or a change is under way", () => {
     const rig = new Rig(founders, { 2: 200, 3: 300 });
     rig.isReadyLeader = false;

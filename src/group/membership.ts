@@ -9,7 +9,7 @@
  */
 import { AlthingError } from "../base/errors.ts";
 import { ByteReader, ByteWriter, BytesError } from "../base/bytes.ts";
-import type { Incarnation, LogIndex, NodeId } from "../base/ids.ts";
+import { type Incarnation, isReplacement, type LogIndex, type NodeId } from "../base/ids.ts";
 import {
   type Configuration,
   decodeConfiguration,
@@ -55,12 +55,17 @@ export function tendMembers(port: MembershipPort, strangers: Map<NodeId, Strange
     m.id === port.nodeId ? port.incarnation : port.incarnationOf(m.id);
   if (isFirst) {
     const voters = configuration.members.filter((m) => m.role === "voter");
-    if (voters.filter((m) => metBy(m) !== undefined).length < majority(voters.length)) return false;
+    const founders = voters.filter((m) => {
+      const met = metBy(m);
+      return met !== undefined && !isReplacement(met);
+    });
+    if (founders.length < majority(voters.length)) return false;
   }
   const members = configuration.members.map((m): Member => {
     const met = metBy(m);
     if (m.incarnation === 0 && met !== undefined) {
       changed = true;
+      if (m.role === "voter" && isReplacement(met)) return { ...m, incarnation: met, role: "learner", promote: true }; // M1
       return { ...m, incarnation: met };
     }
     if (isFirst && m.role === "voter" && met === undefined) return { ...m, role: "learner", promote: true }; // M2

@@ -8,6 +8,7 @@ import {
   fakeRandom,
 } from "../../test/sim/lib/fake-ports.ts";
 import { ByteWriter, fromUtf8 } from "../base/bytes.ts";
+import type { ConsensusEngine } from "../config/node-config.ts";
 import { groupId, incarnation, logIndex, nodeId } from "../base/ids.ts";
 import { encodePeerFrame, type PeerFrame } from "./frames.ts";
 import { Peers, type PeerListener } from "./peers.ts";
@@ -27,11 +28,20 @@ class World {
   #seed = 1;
 
   /** Starts the peers of a node: number 1 listens at "n1", and so on. */
-  async start(node: number, options: { cluster?: number; data?: number } = {}): Promise<Peers> {
+  async start(
+    node: number,
+    options: { cluster?: number; data?: number; consensus?: ConsensusEngine } = {},
+  ): Promise<Peers> {
     const { clock, network, observer } = this;
+    const { consensus = "raft" } = options;
     const peers = new Peers(
       { clock, network, observer, random: fakeRandom(this.#seed++) },
-      { clusterId: options.cluster ?? 9, nodeId: nodeId(node), incarnation: incarnation(options.data ?? node * 100) },
+      {
+        clusterId: options.cluster ?? 9,
+        nodeId: nodeId(node),
+        incarnation: incarnation(options.data ?? node * 100),
+        consensus,
+      },
     );
     const tell = (what: string): void => void this.told.push({ node, what });
     const listener: PeerListener = {
@@ -118,6 +128,25 @@ test("Peers refuse another cluster, with the reason on both sides", async () => 
   expect(reasons).toContain("the peer refused us: another cluster");
 });
 
+test("Peers refuse a node that runs another engine: each says so once, and its status as long as it lasts", async () => {
+  const world = new World();
+  const one = await world.start(1);
+  const two = await world.start(2, { consensus: "paxos" });
+  one.setPeers([member(1), member(2)]);
+  two.setPeers([member(1), member(2)]);
+  await world.clock.advance(20_000);
+  expect(one.isConnected(nodeId(2)) || two.isConnected(nodeId(1))).toBe(false);
+  expect(one.refusals).toContain("node 2 runs paxos, and node 1 runs raft");
+  expect(two.refusals).toContain("node 1 runs raft, and node 2 runs paxos");
+  const reasons = world.observer.of("peer-refused").map((event) => String(event["why"]));
+  expect(reasons.toSorted()).toEqual([
+    "node 1 runs raft, and node 2 runs paxos",
+    "node 2 runs paxos, and node 1 runs raft",
+    "the peer refused us: node 1 runs raft, and node 2 runs paxos",
+    "the peer refused us: node 2 runs paxos, and node 1 runs raft",
+  ]);
+});
+
 test("Peers refuse a call that was meant for another node", async () => {
   const world = new World();
   const one = await world.start(1);
@@ -133,7 +162,7 @@ test("Peers refuse a node under their own id", async () => {
   await world.start(1);
   const twin = new Peers(
     { clock: world.clock, network: world.network, observer: world.observer, random: fakeRandom(99) },
-    { clusterId: 9, nodeId: nodeId(1), incarnation: incarnation(7) },
+    { clusterId: 9, nodeId: nodeId(1), incarnation: incarnation(7), consensus: "raft" },
   );
   twin.setPeers([{ ...member(1) }, { ...member(2), address: "n1" }]);
   await world.clock.advance(30);
@@ -218,6 +247,39 @@ test("Peers mark a known id with another data folder as a stranger (N1)", async 
   two.send(nodeId(1), GROUP, beat);
   await world.clock.advance(1);
   expect(world.of(1)).toEqual(["read of 2"]);
+});
+
+test("Peers mark a folder that took a lost one's place as a stranger while nobody has bound it (N1)", async () => {
+  const world = new World();
+  const one = await world.start(1);
+  const two = await world.start(2, { data: 201 });
+  const three = await world.start(3, { data: 300 });
+  one.setPeers([member(1), member(2), member(3)]);
+  await world.clock.advance(100);
+  world.forget();
+  two.send(nodeId(1), GROUP, beat);
+  three.send(nodeId(1), GROUP, beat);
+  await world.clock.advance(1);
+  expect(world.of(1)).toEqual(["read of 2, a stranger", "read of 3"]);
+});
+
+test("Peers ask anew who is there when a member comes to be bound to another data folder (N1)", async () => {
+  const world = new World();
+  const one = await world.start(1);
+  const old = await world.start(2);
+  one.setPeers([member(1, 100), member(2, 200)]);
+  old.setPeers([member(1, 100), member(2, 200)]);
+  await world.clock.advance(100);
+  world.linkTo("n1").onClose = () => undefined; // the old one is gone without a word
+  world.linkTo("n2").onClose = () => undefined;
+  const renewed = await world.start(2, { data: 777 });
+  world.forget();
+  one.setPeers([member(1, 100), member(2, 777)]); // others have met it
+  await world.clock.advance(1_100);
+  expect(world.of(1)).toContain("connected 2 (777)");
+  expect(world.of(1).filter((what) => what.startsWith("stranger"))).toEqual([]);
+  expect(one.incarnationOf(nodeId(2))).toBe(777);
+  await renewed.close();
 });
 
 /**

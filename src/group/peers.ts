@@ -8,23 +8,28 @@
  *
  * N1. A node id stands for one data folder, the one the configuration names: a wiped disk that returns under its old id
  *     (another incarnation) is a stranger, and frames of strangers are marked, so that their votes and acknowledgements do
- *     not count. What a stranger says as a leader still does: our own configuration may be the older one.
+ *     not count. What a stranger says as a leader still does: our own configuration may be the older one. Nobody is a
+ *     stranger by old evidence: a link of another data folder than the configuration comes to name is made anew. A folder
+ *     that took a lost one's place is a stranger also to a configuration that names nobody yet.
  * N2. A process that started again may have less than it once acknowledged. So each process has a number of its own; once
  *     we have met a newer one of a peer, nothing that an older one said is delivered any more, and its links count as lost
  *     before the new ones count as connected.
  */
 import { ByteReader, ByteWriter, BytesError, fromUtf8 } from "../base/bytes.ts";
-import { type GroupId, type Incarnation, incarnation, type NodeId, nodeId } from "../base/ids.ts";
+import { type GroupId, type Incarnation, incarnation, isReplacement, type NodeId, nodeId } from "../base/ids.ts";
+import { type ConsensusEngine, consensusEngines } from "../config/node-config.ts";
 import type { Timer } from "../ports/clock.ts";
 import type { Connection, Listener } from "../ports/network.ts";
 import type { Ports } from "../ports/ports.ts";
 import { decodePeerFrame, encodePeerFrame, type PeerFrame } from "./frames.ts";
 import type { PeerAddress } from "./peer-address.ts";
+import { Refusals } from "./refusals.ts";
 
 export interface PeerIdentity {
   readonly clusterId: number;
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
+  readonly consensus: ConsensusEngine;
 }
 
 export interface PeerListener {
@@ -83,6 +88,7 @@ export class Peers {
   readonly #groups = new Map<GroupId, PeerListener>();
   readonly #peers = new Map<NodeId, Peer>();
   readonly #links = new Set<Link>();
+  readonly #refusals = new Refusals();
   readonly #abort = new AbortController();
   #listener: Listener | undefined;
   #closed = false;
@@ -96,6 +102,15 @@ export class Peers {
   /** The address others dial, once listening. */
   get address(): string | undefined {
     return this.#listener?.address;
+  }
+
+  get consensus(): ConsensusEngine {
+    return this.#self.consensus;
+  }
+
+  /** Why handshakes fail just now: with whom this node cannot speak, in words. */
+  get refusals(): readonly string[] {
+    return this.#refusals.current(this.#ports.clock.monotonicMs());
   }
 
   async listen(address: string): Promise<void> {
@@ -114,7 +129,10 @@ export class Peers {
       if (id === this.#self.nodeId) continue;
       const peer = this.#peer(id);
       peer.wanted = true;
-      peer.incarnation = bound;
+      if (peer.incarnation !== bound) {
+        peer.incarnation = bound;
+        this.#leaveOthers(peer);
+      }
       if (peer.address !== address) {
         peer.address = address;
         peer.dialled?.connection.close();
@@ -265,6 +283,15 @@ export class Peers {
     for (const listener of this.#groups.values()) listener.lost(peer.id);
   }
 
+  /** N1. It may be the folder's newest life that the configuration does not know yet, or one that is long gone. */
+  #leaveOthers(peer: Peer): void {
+    if (peer.incarnation === 0) return;
+    for (const link of [peer.dialled, peer.accepted]) {
+      if (link?.peer === undefined || link.peer.incarnation === peer.incarnation) continue;
+      this.#abandon(link, "the member is another data folder");
+    }
+  }
+
   /** N2. */
   #leaveOldLife(peer: Peer, { life }: Met): void {
     if (peer.life === life) return;
@@ -289,7 +316,7 @@ export class Peers {
 
   #deliver(from: { readonly id: NodeId; readonly incarnation: Incarnation }, bytes: Uint8Array): void {
     const expected = this.#peers.get(from.id)?.incarnation ?? 0;
-    const isStranger = expected !== 0 && expected !== from.incarnation;
+    const isStranger = expected !== from.incarnation && (expected !== 0 || isReplacement(from.incarnation));
     const decoded = decodePeerFrame(bytes);
     if (decoded === undefined) {
       this.#ports.observer.observe({ type: "peer-frame-unknown", from: from.id, kind: bytes[0] });
@@ -323,7 +350,7 @@ export class Peers {
   #hello(to: NodeId): Uint8Array {
     const { clusterId, nodeId: id, incarnation: mine } = this.#self;
     const out = new ByteWriter(64).u8(HELLO).u32(MAGIC).u8(VERSION).u53(clusterId).varint(id).u53(mine);
-    return out.varint(to).u53(this.#life).finish();
+    return out.varint(to).u53(this.#life).u8(consensusEngines.indexOf(this.#self.consensus)).finish();
   }
 
   #readHello(bytes: Uint8Array, connection: Connection): Link["peer"] {
@@ -342,10 +369,16 @@ export class Peers {
     const data = input.u53();
     const to = input.varint();
     const life = input.u53();
+    const engine = consensusEngines[input.remaining === 0 ? 0 : input.u8()]; // who says nothing is of the time before Paxos
     if (from === 0 || data === 0 || life === 0) return this.#refuse(connection, "a node without an id");
     const id = nodeId(from);
     const theirs = incarnation(data);
     if (to !== this.#self.nodeId) return this.#refuse(connection, `this is node ${this.#self.nodeId}, not ${to}`);
+    if (engine !== this.#self.consensus) {
+      const { consensus } = this.#self;
+      const theirs = engine ?? "an engine unknown here";
+      return this.#refuse(connection, `node ${id} runs ${theirs}, and node ${this.#self.nodeId} runs ${consensus}`);
+    }
     if (id === this.#self.nodeId) return this.#refuse(connection, `node id ${id} is taken: by this node itself`);
     return { id, incarnation: theirs, life };
   }
@@ -357,6 +390,7 @@ export class Peers {
   }
 
   #complain(why: string): void {
+    if (!this.#refusals.note(why, this.#ports.clock.monotonicMs())) return;
     this.#ports.observer.observe({ type: "peer-refused", level: "warn", why });
   }
 }

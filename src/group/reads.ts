@@ -31,7 +31,8 @@ export class Reads {
   /** Asked of the core and not yet granted, by the number that it was given. */
   readonly #asked = new Map<number, { readonly from: NodeId | undefined; readonly context: number }>();
   #nextAsked = 1;
-  #afterInstall: (() => void)[] = [];
+  /** Of level `stale`: they wait for nothing but the end of an installation. */
+  #afterInstall: Reader[] = [];
   #session: { readonly number: number; readonly reader: Reader }[] = [];
 
   constructor(pump: Pump, state: ReadsPort, writes: OwnWrites) {
@@ -68,7 +69,7 @@ export class Reads {
 
   #whenWhole(reader: Reader): void {
     if (this.#pump.closed) reader.ready(closedError());
-    else if (!this.#state.isWhole) this.#afterInstall.push(() => this.#whenWhole(reader));
+    else if (!this.#state.isWhole) this.#afterInstall.push(reader);
     else reader.ready(undefined);
   }
 
@@ -138,14 +139,16 @@ export class Reads {
     this.releaseSession();
   }
 
-  /** A snapshot has replaced the local state. */
+  /** A snapshot has replaced the local state, or was not needed: what was granted meanwhile may be due. */
   replaced(): void {
     this.#gate.applied(this.#state.applied);
   }
 
   /** The local state is whole again. */
   whole(): void {
-    for (const read of this.#afterInstall.splice(0)) this.#pump.ports.clock.afterTurn(read);
+    for (const reader of this.#afterInstall.splice(0)) {
+      this.#pump.ports.clock.afterTurn(() => this.#whenWhole(reader));
+    }
   }
 
   releaseSession(): void {
@@ -160,26 +163,35 @@ export class Reads {
   /** Refuses those that have waited too long, or whose caller gave up. */
   expire(nowMs: number): void {
     this.#gate.expire(nowMs);
+    const gone = this.#afterInstall.filter(({ signal }) => signal?.aborted === true);
+    if (gone.length === 0) return;
+    this.#afterInstall = this.#afterInstall.filter((reader) => !gone.includes(reader));
+    for (const reader of gone) refuse(reader, "a snapshot was not installed in time");
   }
 
   expireSession(nowMs: number): void {
-    const late = this.#session.filter((s) => nowMs >= s.reader.deadlineMs || s.reader.signal?.aborted === true);
+    const late = this.#session.filter((s) => isLate(s.reader, nowMs));
     if (late.length === 0) return;
     this.#session = this.#session.filter((s) => !late.includes(s));
-    for (const { reader } of late) {
-      const isAborted = reader.signal?.aborted === true;
-      reader.ready(
-        isAborted
-          ? new AlthingError("ABORTED", "Cannot read: the caller gave up")
-          : new AlthingError("TIMEOUT", "Cannot read: own writes were not settled in time"),
-      );
-    }
+    for (const { reader } of late) refuse(reader, "own writes were not settled in time");
   }
 
   close(): void {
     this.#gate.close(closedError());
     for (const { reader } of this.#session) reader.ready(closedError());
     this.#session = [];
-    for (const read of this.#afterInstall.splice(0)) read(); // tells them that it is closed
+    for (const reader of this.#afterInstall.splice(0)) reader.ready(closedError());
   }
+}
+
+function isLate({ deadlineMs, signal }: Reader, nowMs: number): boolean {
+  return nowMs >= deadlineMs || signal?.aborted === true;
+}
+
+function refuse({ ready, signal }: Reader, why: string): void {
+  ready(
+    signal?.aborted === true
+      ? new AlthingError("ABORTED", "Cannot read: the caller gave up")
+      : new AlthingError("TIMEOUT", `Cannot read: ${why}`),
+  );
 }

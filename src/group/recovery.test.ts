@@ -1,5 +1,5 @@
 /** What a group makes of damage in its log, before its engine is there. Repair itself: `test/sim/group-faults.test.ts`. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { AppendMachine } from "../../test/sim/lib/append-machine.ts";
 import {
   FakeClock,
@@ -13,21 +13,21 @@ import { groupId, incarnation, logIndex, nodeId, term } from "../base/ids.ts";
 import { defaultLimits, defaultTimings } from "../config/limits.ts";
 import type { Configuration } from "../consensus/contract/configuration.ts";
 import type { Recovered } from "../consensus/contract/core.ts";
-import { RecordKind } from "../consensus/contract/record.ts";
+import { type LogRecord, RecordKind } from "../consensus/contract/record.ts";
 import { recoverRaft } from "../consensus/raft/raft.ts";
-import type { WalDamage, WriteAheadLog } from "../storage/wal/contract.ts";
+import type { SlotLog, WalDamage } from "../storage/wal/contract.ts";
 import { Peers } from "./peers.ts";
 import { recoverGroup } from "./recovery.ts";
 
 const GROUP = groupId(1);
-const wal: WriteAheadLog = {
+const wal: SlotLog = {
   append: () => undefined,
   trim: () => undefined,
   flushed: async () => undefined,
   stats: () => ({ segments: 1, bytes: 0, oldestWriteMs: undefined, hasRoom: true }),
   onRoom: () => () => undefined,
   close: async () => undefined,
-} as unknown as WriteAheadLog; // nothing but `trim` is used here
+} as unknown as SlotLog; // nothing but `trim` is used here
 
 function configurationOf(...ids: number[]): Configuration {
   const members = ids.map((id) => ({
@@ -47,7 +47,11 @@ function damaged(kind: number, index: number, inTerm: number): WalDamage {
   return { segment: "1", offset: 0, why: "body", records: 1, record };
 }
 
-async function recover(bootstrap: Configuration, damage: readonly WalDamage[]): Promise<Recovered> {
+async function recover(
+  bootstrap: Configuration,
+  damage: readonly WalDamage[],
+  records: readonly LogRecord[] = [],
+): Promise<Recovered> {
   const observer = new FakeObserver();
   const clock = new FakeClock();
   const disk = new FakeDisk();
@@ -59,7 +63,7 @@ async function recover(bootstrap: Configuration, damage: readonly WalDamage[]): 
     nodeId: nodeId(1),
     incarnation: incarnation(1),
     wal,
-    peers: new Peers(ports, { clusterId: 1, nodeId: nodeId(1), incarnation: incarnation(1) }),
+    peers: new Peers(ports, { clusterId: 1, nodeId: nodeId(1), incarnation: incarnation(1), consensus: "raft" }),
     self: { name: "n1", clientUrls: [] },
     priority: 0,
     limits: defaultLimits,
@@ -69,9 +73,9 @@ async function recover(bootstrap: Configuration, damage: readonly WalDamage[]): 
     machine: new AppendMachine(),
     core: (options, recovered, nowMs) => {
       seen = recovered;
-      return recoverRaft(options, recovered, nowMs);
+      return recoverRaft(options, { ...recovered, records: [] }, nowMs); // of either engine
     },
-    records: [],
+    records,
     damage,
     bootstrap,
   });
@@ -94,6 +98,37 @@ test("a lost entry is a hole, and so is a record that nobody can name", async ()
   expect("lostVoteTerm" in entry).toBe(false);
   const nameless: WalDamage = { segment: "1", offset: 0, why: "header", records: 2, record: undefined };
   expect((await recover(configurationOf(1, 2, 3), [nameless])).damagedUpTo).toBe(2);
+});
+
+describe("of slots", () => {
+  const slot = (index: number, kind: RecordKind = RecordKind.acceptedCommand): LogRecord => {
+    return { kind, index: logIndex(index), term: term(1_025), chain: 0, body: new Uint8Array(0), bodyCrc: 0 };
+  };
+  const upTo = async (records: readonly LogRecord[], damage: readonly WalDamage[] = []): Promise<number | undefined> =>
+    (await recover(configurationOf(1, 2, 3), damage, records)).damagedUpTo;
+
+  test("holes are no damage", async () => {
+    expect(await upTo([slot(9), slot(3), slot(5)])).toBeUndefined();
+  });
+
+  test("a damaged one means that all up to the highest may have been acknowledged", async () => {
+    const five = damaged(RecordKind.acceptedNoop, 5, 1_025);
+    expect(await upTo([slot(9), slot(3)], [five])).toBe(9);
+    expect(await upTo([slot(3)], [five])).toBe(5);
+  });
+
+  test("what was known to be chosen must be there, or in the checkpoint that a start stands for", async () => {
+    const chosen = slot(3, RecordKind.chosen);
+    expect(await upTo([slot(1), slot(2), slot(3), chosen, slot(7)])).toBeUndefined();
+    expect(await upTo([slot(1), slot(3), chosen, slot(7)])).toBe(7);
+    expect(await upTo([slot(7, RecordKind.start), slot(8)])).toBe(8);
+  });
+
+  test("of a damaged word of what is chosen, the header says enough", async () => {
+    const chosen = damaged(RecordKind.chosen, 2, 0);
+    expect(await upTo([slot(1), slot(2), slot(4)], [chosen])).toBeUndefined();
+    expect(await upTo([slot(2), slot(4)], [chosen])).toBe(4);
+  });
 });
 
 test("the only voter cannot get an entry back", async () => {

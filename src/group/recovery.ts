@@ -8,7 +8,7 @@ import { AlthingError } from "../base/errors.ts";
 import { type LogIndex, logIndex, type SessionId, type Term, term } from "../base/ids.ts";
 import { type Configuration, EMPTY_CONFIGURATION, incomingVoters } from "../consensus/contract/configuration.ts";
 import type { ConsensusCore, CoreFactory, LogStart, Recovered } from "../consensus/contract/core.ts";
-import { isSticky, type LogRecord, RecordKind } from "../consensus/contract/record.ts";
+import { isEntry, isSlot, isSticky, type LogRecord, RecordKind } from "../consensus/contract/record.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { WalDamage } from "../storage/wal/contract.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
@@ -79,6 +79,7 @@ function makeCore(
   return options.core(
     {
       id: options.nodeId,
+      incarnation: options.incarnation,
       heartbeatMs: timings.heartbeatMs,
       electionMs: timings.electionMs,
       leaseMs: timings.leaseMs,
@@ -134,44 +135,64 @@ function ownCopies(records: readonly LogRecord[], after: LogIndex): readonly Log
 }
 
 /**
- * The last index that may have been acknowledged, if any of the records up to it is missing; R7 of the core. A record whose
- * header is lost too may have been one more at the end.
+ * The last index that may have been acknowledged, if any of the records up to it is missing; R7 of Raft, P6 of Paxos. A
+ * record whose header is lost too may have been one more at the end.
  */
 function findDamage(
   options: { readonly records: readonly LogRecord[]; readonly damage: readonly WalDamage[] },
   start: LogStart,
 ): LogIndex | undefined {
-  let last: number = start.index;
-  // What the checkpoint holds is not missing, however it looks in the log.
-  let hole = options.damage.some(({ record }) => {
-    if (record === undefined) return true;
-    return isVote(record.kind) ? false : isSticky(record.kind) || record.index > start.index;
-  });
   let newest: number = start.index;
-  for (const record of options.records) {
-    if (record.kind === RecordKind.start && record.index > start.index) {
-      hole = true; // the checkpoint that it stands for is gone
-      newest = Math.max(newest, record.index);
-    }
-    if (isSticky(record.kind)) continue;
-    newest = Math.max(newest, record.index);
-    if (record.index <= start.index) continue;
-    if (record.index > last + 1) hole = true;
-    else last = record.index; // a record replaces its index and all above
-  }
   let unknown = 0;
+  let hole = isIncomplete(options, start);
+  for (const { kind, index } of options.records) if (!isPromise(kind)) newest = Math.max(newest, index);
   for (const { record, records } of options.damage) {
-    if (record === undefined) unknown += records;
-    else if (!isSticky(record.kind)) newest = Math.max(newest, record.index);
+    if (record === undefined) {
+      unknown += records;
+      hole = true;
+    } else if (!isPromise(record.kind)) {
+      newest = Math.max(newest, record.index);
+      // What the checkpoint holds is not missing, however it looks in the log.
+      const isMissing = !isSticky(record.kind) && record.index > start.index;
+      if (isMissing || record.kind === RecordKind.start) hole = true;
+    }
   }
   return hole ? logIndex(newest + unknown) : undefined;
+}
+
+/**
+ * True if the log says that records were there which are not. Entries stand without a gap. Slots may be missing, but none
+ * of those that the group's engine knew to be chosen.
+ */
+function isIncomplete(
+  { records, damage }: { readonly records: readonly LogRecord[]; readonly damage: readonly WalDamage[] },
+  start: LogStart,
+): boolean {
+  let last: number = start.index;
+  let chosen: number = start.index;
+  const slots = new Set<number>();
+  for (const { kind, index } of records) {
+    if (index <= start.index) continue;
+    if (kind === RecordKind.start) return true; // the checkpoint that it stands for is gone
+    if (kind === RecordKind.chosen) chosen = Math.max(chosen, index);
+    if (isSlot(kind)) slots.add(index);
+    if (!isEntry(kind)) continue;
+    if (index > last + 1) return true;
+    last = index; // a record replaces its index and all above
+  }
+  // Its header is enough.
+  for (const { record } of damage) if (record?.kind === RecordKind.chosen) chosen = Math.max(chosen, record.index);
+  for (let index = start.index + 1; index <= chosen; index++) if (!slots.has(index)) return true;
+  return false;
 }
 
 /** The highest term or ballot in which this node gave a vote, or a promise, that cannot be read any more. */
 function findLostVote(damage: readonly WalDamage[]): Term | undefined {
   let lost = 0;
-  for (const { record } of damage) if (record !== undefined && isVote(record.kind)) lost = Math.max(lost, record.term);
+  for (const { record } of damage)
+    if (record !== undefined && isPromise(record.kind)) lost = Math.max(lost, record.term);
   return lost === 0 ? undefined : term(lost);
 }
 
-const isVote = (kind: number): boolean => kind === RecordKind.vote || kind === RecordKind.promise;
+/** A vote in Raft, a promise in Paxos: no position in the log. */
+const isPromise = (kind: number): boolean => kind === RecordKind.vote || kind === RecordKind.promise;

@@ -2,8 +2,8 @@
  * Whether this node still belongs to the group.
  * A member that is removed seldom sees its removal committed: the leader ceases to send to it before. Left alone it would
  * stand for election for ever. So whoever hears the consensus engine of a node that is no member tells it so.
- * Owns    telling others, believing it, and resting: a removed node's engine gets no ticks, so that it never stands. It still
- *         listens, and a later configuration that has it again ends the rest. (An etcd member that learns of its removal
+ * Owns    telling others, believing it, and resting: the engine of a removed node that still takes itself for a voter gets no
+ *         ticks, so that it never stands (others need them: in Paxos they may be who tells the new voters). It still listens, and a later configuration that has it again ends the rest. (An etcd member that learns of its removal
  *         exits; here the data folder may be added again, and an embedding program must not be stopped.)
  *
  * D1. Nobody is told so but by a committed configuration that is not joint, as of an index that the teller has committed.
@@ -11,7 +11,7 @@
  *     member, and no majority would elect us with it (Ongaro & Ousterhout 2014, section 5.4.1), so nobody needs us to stand.
  */
 import type { LogIndex, NodeId, Term } from "../base/ids.ts";
-import { type Configuration, isJoint, replicas } from "../consensus/contract/configuration.ts";
+import { type Configuration, isJoint, isVoter, replicas } from "../consensus/contract/configuration.ts";
 import type { CoreStatus } from "../consensus/contract/core.ts";
 import type { PeerFrame } from "./frames.ts";
 import type { Pump } from "./pump.ts";
@@ -44,6 +44,7 @@ export class Removal {
 
   follow(configuration: Configuration): void {
     this.#insiders = new Set(replicas(configuration));
+    this.#restOrNot(configuration);
     this.#checkReturn();
   }
 
@@ -70,7 +71,7 @@ export class Removal {
     const isHeld = index <= status.commit || core.startAt(index)?.term === term;
     if (isHeld && (status.configurationIndex > index || holds(status.configuration, nodeId))) return;
     this.#asOf = index;
-    this.#pump.rest();
+    this.#restOrNot(status.configuration);
     ports.observer.observe({
       type: "removed-from-group",
       level: "warn",
@@ -95,6 +96,12 @@ export class Removal {
     this.#askAtMs = nowMs + ASK_EVERY_MS;
     const question: PeerFrame = { type: "member-query" };
     for (const { id } of status.configuration.members) this.#pump.send(id, question);
+  }
+
+  #restOrNot(configuration: Configuration): void {
+    if (this.#asOf === undefined) return;
+    if (isVoter(configuration, this.#pump.nodeId)) this.#pump.rest();
+    else this.#pump.wake();
   }
 
   #checkReturn(): void {

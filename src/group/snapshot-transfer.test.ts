@@ -25,7 +25,7 @@ class Rig {
   chunksSent = 0;
   closed = 0;
   receiver: SnapshotReceiver;
-  #sender: SnapshotSender | undefined;
+  readonly #senders = new Map<number, SnapshotSender>();
   readonly #chunks: readonly Uint8Array[];
 
   constructor(chunks: readonly Uint8Array[]) {
@@ -38,7 +38,7 @@ class Rig {
     this.receiver = this.#makeReceiver();
   }
 
-  send(id: number): { readonly sender: SnapshotSender; readonly done: Promise<boolean> } {
+  send(id: number, from = LEADER): { readonly sender: SnapshotSender; readonly done: Promise<boolean> } {
     const chunks = this.#chunks;
     const sender = new SnapshotSender(this.clock, {
       id,
@@ -56,11 +56,11 @@ class Rig {
       send: (frame) => {
         if (frame.type === "snapshot-chunk") this.chunksSent++;
         const spoilt = this.spoil(frame);
-        if (spoilt?.type === "snapshot-offer" || spoilt?.type === "snapshot-chunk") this.receive(spoilt);
+        if (spoilt?.type === "snapshot-offer" || spoilt?.type === "snapshot-chunk") this.receive(spoilt, from);
         return true;
       },
     });
-    this.#sender = sender;
+    this.#senders.set(id, sender);
     return { sender, done: sender.run() };
   }
 
@@ -69,9 +69,9 @@ class Rig {
   }
 
   #makeReceiver(): SnapshotReceiver {
-    const { disk, observer } = this;
+    const { clock, disk, observer } = this;
     return new SnapshotReceiver(
-      { disk, kernels: fakeKernels, observer },
+      { clock, disk, kernels: fakeKernels, observer },
       {
         folder: "group",
         wanted: () => this.isWanted,
@@ -85,7 +85,7 @@ class Rig {
         send: (_, frame) => {
           if (frame.type !== "snapshot-progress") return;
           this.progress.push(`${frame.state} ${frame.offset}`);
-          if (!this.isDeaf) queueMicrotask(() => this.#sender?.onProgress(frame));
+          if (!this.isDeaf) queueMicrotask(() => this.#senders.get(frame.snapshot)?.onProgress(frame));
         },
       },
     );
@@ -168,6 +168,20 @@ describe("a snapshot", () => {
     expect(await finish(rig, rig.send(8).done)).toBe(true);
     expect(rig.installed).toHaveLength(1);
     expect(rig.closed).toBe(2);
+  });
+
+  test("is not disturbed by another replica's, which has its turn when the first has fallen silent (X4)", async () => {
+    const rig = new Rig(chunksOf(200, 1_000));
+    const first = rig.send(7);
+    await rig.clock.advance(50);
+    expect(await finish(rig, rig.send(8, nodeId(2)).done)).toBe(false);
+    expect(rig.progress).toContain("refused 0");
+    first.sender.stop();
+    expect(await finish(rig, first.done)).toBe(false);
+    expect(await finish(rig, rig.send(9, nodeId(2)).done)).toBe(false);
+    await rig.clock.advance(3_000);
+    expect(await finish(rig, rig.send(10, nodeId(2)).done)).toBe(true);
+    expect(rig.installed).toHaveLength(1);
   });
 
   test("to a receiver that started again is given up soon, because its beginning is gone", async () => {

@@ -7,8 +7,10 @@
  * the same snapshot id; another id starts again.
  *
  * X1. The receiver replaces its state only when every chunk is on its disk and checked.
- * X2. A snapshot is taken only from the leader of the present term, and only if it is newer than what is applied.
+ * X2. A snapshot is taken only if it goes beyond what is committed here, and only from whom the engine takes one: in Raft the
+ *     leader of the present term.
  * X3. Too little space is no error: the snapshot is refused, its file given back, and the sender tries again later.
+ * X4. Where several may send, one that is under way is not disturbed by another's: they would undo each other for ever.
  */
 import { assert } from "../base/assert.ts";
 import { AlthingError, hasCode } from "../base/errors.ts";
@@ -20,7 +22,7 @@ import type { Ports } from "../ports/ports.ts";
 import { RecordReader, RecordWriter } from "./checkpoint-file.ts";
 import type { PeerFrame } from "./frames.ts";
 
-type Offer = Extract<PeerFrame, { type: "snapshot-offer" }>;
+export type Offer = Extract<PeerFrame, { type: "snapshot-offer" }>;
 type Chunk = Extract<PeerFrame, { type: "snapshot-chunk" }>;
 type Progress = Extract<PeerFrame, { type: "snapshot-progress" }>;
 
@@ -43,6 +45,8 @@ export interface SenderOptions {
 const WINDOW_CHUNKS = 8;
 const SILENCE_MS = 1_000;
 const TRIES_MAX = 10;
+/** A sender repeats itself after `SILENCE_MS`; one that has not for so long is gone. */
+const RECEIVER_PATIENCE_MS = 3 * SILENCE_MS;
 
 /** Sends one snapshot to one follower. */
 export class SnapshotSender {
@@ -175,6 +179,8 @@ interface Incoming {
   readonly writer: RecordWriter;
   offset: number;
   state: "receiving" | "installing";
+  /** When its sender was heard last. */
+  heardMs: number;
 }
 
 export interface SnapshotInstall {
@@ -185,7 +191,7 @@ export interface SnapshotInstall {
 
 /** Receives snapshots for one group, one at a time. */
 export class SnapshotReceiver {
-  readonly #ports: Pick<Ports, "disk" | "kernels" | "observer">;
+  readonly #ports: Pick<Ports, "clock" | "disk" | "kernels" | "observer">;
   readonly #folder: string;
   readonly #wanted: (from: NodeId, offer: Offer) => boolean;
   readonly #install: (snapshot: SnapshotInstall) => Promise<void>;
@@ -196,7 +202,7 @@ export class SnapshotReceiver {
   #queued = 0;
 
   constructor(
-    ports: Pick<Ports, "disk" | "kernels" | "observer">,
+    ports: Pick<Ports, "clock" | "disk" | "kernels" | "observer">,
     options: {
       readonly folder: string;
       readonly wanted: (from: NodeId, offer: Offer) => boolean;
@@ -259,11 +265,13 @@ export class SnapshotReceiver {
 
   async #offer(from: NodeId, offer: Offer): Promise<void> {
     const current = this.#incoming;
+    const nowMs = this.#ports.clock.monotonicMs();
     if (current?.offer.snapshot === offer.snapshot && current.from === from) {
+      current.heardMs = nowMs;
       this.#progress(current, "receiving"); // resume where we are
       return;
     }
-    if (!this.#wanted(from, offer)) {
+    if (!this.#wanted(from, offer) || this.#isTaken(from, nowMs)) {
       this.#send(from, { type: "snapshot-progress", snapshot: offer.snapshot, offset: 0, state: "refused" });
       return;
     }
@@ -273,17 +281,25 @@ export class SnapshotReceiver {
     const file = await disk.open(`${this.#folder}/snapshot.in`, { create: true });
     if (file === undefined) throw new AlthingError("DISK_FAILED", "Cannot create the file for an incoming snapshot");
     const writer = new RecordWriter(file, kernels);
-    const incoming: Incoming = { offer, from, file, writer, offset: 0, state: "receiving" };
+    const incoming: Incoming = { offer, from, file, writer, offset: 0, state: "receiving", heardMs: nowMs };
     this.#incoming = incoming; // from here on it is given back, whatever happens
     await file.truncate(0);
     await writer.header();
     this.#progress(incoming, "receiving");
   }
 
+  /** X4. */
+  #isTaken(from: NodeId, nowMs: number): boolean {
+    const current = this.#incoming;
+    if (current === undefined || current.from === from || !this.#wanted(current.from, current.offer)) return false;
+    return nowMs - current.heardMs < RECEIVER_PATIENCE_MS;
+  }
+
   async #chunk(from: NodeId, chunk: Chunk): Promise<void> {
     const incoming = this.#incoming;
     if (incoming === undefined || incoming.offer.snapshot !== chunk.snapshot || incoming.from !== from) return;
     if (incoming.state !== "receiving") return;
+    incoming.heardMs = this.#ports.clock.monotonicMs();
     if (chunk.offset !== incoming.offset || this.#ports.kernels.crc32(chunk.bytes) !== chunk.crc) {
       this.#progress(incoming, "receiving"); // repeated, out of order or damaged: say what we have
       return;

@@ -1,5 +1,5 @@
 /**
- * Whole states between nodes: sent to followers whose entries are gone, and installed when the leader sends one.
+ * Whole states between nodes: sent to replicas that need entries which are gone here, and installed when one comes.
  * Leaves  offers, chunks, pace and resuming to `snapshot-transfer.ts`.
  */
 import { assert } from "../base/assert.ts";
@@ -12,7 +12,7 @@ import type { Proposer } from "./proposer.ts";
 import type { Pump } from "./pump.ts";
 import type { Reads } from "./reads.ts";
 import type { Replica } from "./replica.ts";
-import { type SnapshotInstall, SnapshotReceiver, SnapshotSender } from "./snapshot-transfer.ts";
+import { type Offer, type SnapshotInstall, SnapshotReceiver, SnapshotSender } from "./snapshot-transfer.ts";
 
 const SNAPSHOT_RETRY_MS = 250;
 
@@ -45,14 +45,20 @@ export class Snapshots<Result> {
   constructor(pump: Pump, port: SnapshotsPort<Result>) {
     this.#pump = pump;
     this.#port = port;
-    const { core, ports, settings } = pump;
+    const { ports, settings } = pump;
     this.#receiver = new SnapshotReceiver(ports, {
       folder: settings.folder,
-      wanted: (from, offer) =>
-        from === core.leader && offer.term === core.term && offer.start.index > core.commit && !pump.closed,
+      wanted: (from, offer) => this.#isWanted(from, offer),
       install: (snapshot) => this.#install(snapshot),
       send: (to, frame) => void pump.send(to, frame),
     });
+  }
+
+  /** X2. */
+  #isWanted(from: NodeId, { term, start }: Offer): boolean {
+    const { core, closed } = this.#pump;
+    if (closed || start.index <= core.commit) return false;
+    return core.snapshotsFrom === "anyone" || (from === core.leader && term === core.term);
   }
 
   handle(from: NodeId, frame: SnapshotFrame): void {
@@ -119,6 +125,7 @@ export class Snapshots<Result> {
     await checkpoints.idle();
     if (snapshot.start.index <= core.commit) {
       this.#whole(); // entries of another leader have overtaken it: what is applied never goes back
+      reads.replaced();
       return;
     }
     await replica.machine.restore(snapshot.chunks);
@@ -148,12 +155,16 @@ export class Snapshots<Result> {
   }
 
   /** This node does not lead any more. */
-  stopSending(): void {
+  resigned(): void {
+    if (this.#pump.core.snapshotsFrom === "leader") this.#stopSending();
+  }
+
+  #stopSending(): void {
     for (const { sender } of this.#sendings.values()) sender.stop();
   }
 
   async close(): Promise<void> {
-    this.stopSending();
+    this.#stopSending();
     await Promise.all([...this.#sendings.values()].map(({ ended }) => ended)); // each holds a view of the state
     await this.#receiver.close();
   }

@@ -9,20 +9,39 @@ const DAMAGE = new Map<number, string>([
   [-30794, "the file has another version of the format"],
   [-30793, "the file is not an LMDB file"],
 ]);
+/** MDB_BAD_TXN: an earlier operation of the transaction failed, perhaps without a word from the binding. */
+const BAD_TRANSACTION = -30782;
 const FULL: ReadonlySet<number> = new Set([constants.errno.ENOSPC, constants.errno.EDQUOT, constants.errno.EFBIG]);
 const MAP_FULL = -30792;
 
 export function lmdbError(doing: string, error: unknown): AlthingError {
   if (error instanceof AlthingError) return error;
   const code = error instanceof Error && "code" in error && typeof error.code === "number" ? error.code : 0;
-  const text = error instanceof Error ? error.message : String(error);
   const options = { details: { lmdb: code }, cause: error };
   const damage = DAMAGE.get(code);
   if (damage !== undefined) return new AlthingError("DATA_CORRUPT", `Cannot ${doing}: ${damage}`, options);
   if (FULL.has(code) || code === MAP_FULL) {
-    return new AlthingError("DISK_FULL", `Cannot ${doing}: the disk is full (${text})`, options);
+    return new AlthingError("DISK_FULL", `Cannot ${doing}: the disk is full (${text(error)})`, options);
   }
-  return new AlthingError("DISK_FAILED", `Cannot ${doing}: ${text}`, options);
+  return new AlthingError("DISK_FAILED", `Cannot ${doing}: ${text(error)}`, options);
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * The same for a read. A read transaction has nothing to fail but the tree: one that has gone bad met a page that it could not
+ * use, and what the binding says without a code of LMDB's is about bytes that it could not decode.
+ */
+export function lmdbReadError(doing: string, error: unknown): AlthingError {
+  const failure = lmdbError(doing, error);
+  const code = failure.details["lmdb"];
+  if (failure.code !== "DISK_FAILED" || (code !== BAD_TRANSACTION && code !== 0)) return failure;
+  return new AlthingError("DATA_CORRUPT", `Cannot ${doing}: the tree cannot be walked (${text(error)})`, {
+    details: failure.details,
+    cause: error,
+  });
 }
 
 /**

@@ -3,7 +3,7 @@ import { assert } from "../base/assert.ts";
 import { compareBytes } from "../base/bytes.ts";
 import type { EngineRange, EngineSnapshot } from "../storage/engine/engine.ts";
 import { KEY_BYTES_MAX } from "./lmdb-batch.ts";
-import { lmdbError } from "./lmdb-error.ts";
+import { lmdbReadError } from "./lmdb-error.ts";
 import type { LmdbRange, LmdbStore, LmdbTransaction } from "./lmdb-native.ts";
 import { openStored } from "./lmdb-value.ts";
 
@@ -19,7 +19,7 @@ export function readValue(
   try {
     found = store.getBinaryFast(key, { transaction });
   } catch (error) {
-    throw lmdbError(`read from ${folder}`, error);
+    throw lmdbReadError(`read from ${folder}`, error);
   }
   if (found === undefined) return undefined;
   // The package shares one buffer among all reads and gives it a false `length`, so the size comes from elsewhere.
@@ -46,7 +46,7 @@ export function* readRange(
       try {
         next = entries.next();
       } catch (error) {
-        throw lmdbError(`read from ${folder}`, error);
+        throw lmdbReadError(`read from ${folder}`, error);
       }
       if (next.done === true) return;
       const { key, value } = next.value;

@@ -5,9 +5,13 @@ import { fromUtf8, utf8 } from "../base/bytes.ts";
 import { AlthingError } from "../base/errors.ts";
 import { type Identity, markJoined, openDataFolder, renewIncarnation } from "./data-folder.ts";
 
-const owner = { nodeId: 3, cluster: "blue" };
+const owner = { nodeId: 3, cluster: "blue", consensus: "raft" } as const;
 
-function open(disk: FakeDisk, seed = 1, who = owner): Promise<{ readonly identity: Identity }> {
+function open(
+  disk: FakeDisk,
+  seed = 1,
+  who: Parameters<typeof openDataFolder>[1] = owner,
+): Promise<{ readonly identity: Identity }> {
   return openDataFolder({ disk, random: fakeRandom(seed) }, who);
 }
 
@@ -30,8 +34,36 @@ describe("openDataFolder()", () => {
   test("refuses the folder of another node or cluster", async () => {
     const disk = new FakeDisk();
     await open(disk);
-    expect(await code(open(disk, 1, { nodeId: 4, cluster: "blue" }))).toBe("DATA_FOREIGN");
-    expect(await code(open(disk, 1, { nodeId: 3, cluster: "red" }))).toBe("DATA_FOREIGN");
+    expect(await code(open(disk, 1, { ...owner, nodeId: 4 }))).toBe("DATA_FOREIGN");
+    expect(await code(open(disk, 1, { ...owner, cluster: "red" }))).toBe("DATA_FOREIGN");
+  });
+
+  test("refuses the log of another engine, and changes nothing", async () => {
+    for (const [first, second] of [
+      ["raft", "paxos"],
+      ["paxos", "raft"],
+    ] as const) {
+      const disk = new FakeDisk();
+      await open(disk, 1, { ...owner, consensus: first });
+      const before = fromUtf8(disk.files.get("identity") ?? new Uint8Array(0));
+      const refused = open(disk, 1, { ...owner, consensus: second });
+      await expect(refused).rejects.toMatchObject({
+        code: "DATA_FOREIGN",
+        message: expect.stringContaining(`by ${first}`),
+      });
+      expect(fromUtf8(disk.files.get("identity") ?? new Uint8Array(0))).toBe(before);
+    }
+  });
+
+  test("takes a folder of the time when there was only Raft for Raft's", async () => {
+    const disk = new FakeDisk();
+    await open(disk);
+    const text = fromUtf8(disk.files.get("identity") ?? new Uint8Array(0));
+    disk.files.set("identity", utf8(text.replace(/\n *"consensus": "raft",/, "")));
+    expect((await open(disk)).identity.consensus).toBe("raft");
+    expect(await code(open(disk, 1, { ...owner, consensus: "paxos" }))).toBe("DATA_FOREIGN");
+    disk.files.set("identity", utf8(text.replace('"raft"', '"zab"')));
+    expect(await code(open(disk))).toBe("DATA_NEWER");
   });
 
   test("refuses what it cannot read, and a newer format by name", async () => {

@@ -4,10 +4,12 @@
  *
  * F1. A folder that lost its log, or such a part of it that nobody can tell what was there, gets a new incarnation and does not
  *     count itself among the founders any more: it could otherwise vote a second time under its old id (dragonboat#369).
+ *     Its new number is odd (`isReplacement`): others do not count it before a configuration names it.
  */
 import { AlthingError } from "../base/errors.ts";
 import { fromUtf8, utf8 } from "../base/bytes.ts";
 import { type Incarnation, incarnation } from "../base/ids.ts";
+import { type ConsensusEngine, consensusEngines } from "../config/node-config.ts";
 import type { Disk, DiskLock } from "../ports/disk.ts";
 import type { Random } from "../ports/random.ts";
 
@@ -18,6 +20,8 @@ const FILE_BYTES_MAX = 64 * 1024;
 export interface Identity {
   readonly nodeId: number;
   readonly cluster: string;
+  /** Whose records the log holds. Folders of the time when there was only Raft do not say so. */
+  readonly consensus: ConsensusEngine;
   readonly incarnation: Incarnation;
   /** The node has seen something committed: from then on an empty log is a loss, not a fresh start. */
   readonly joined: boolean;
@@ -26,7 +30,7 @@ export interface Identity {
 /** Locks the folder and reads or writes its identity. Fails with DATA_LOCKED, DATA_NEWER, DATA_FOREIGN, DATA_CORRUPT. */
 export async function openDataFolder(
   ports: { readonly disk: Disk; readonly random: Random },
-  owner: { readonly nodeId: number; readonly cluster: string },
+  owner: Pick<Identity, "nodeId" | "cluster" | "consensus">,
 ): Promise<{ readonly identity: Identity; readonly lock: DiskLock }> {
   const lock = await ports.disk.lock("lock");
   try {
@@ -39,27 +43,34 @@ export async function openDataFolder(
             `not to node ${owner.nodeId} of "${owner.cluster}"; choose another folder or the matching id and cluster`,
         );
       }
+      if (stored.consensus !== owner.consensus) {
+        throw new AlthingError(
+          "DATA_FOREIGN",
+          `Cannot use the data folder: its log was written by ${stored.consensus}, and this node is to run ${owner.consensus}; ` +
+            `set consensus to ${stored.consensus}, or choose another folder`,
+        );
+      }
       return { identity: stored, lock };
     }
     const identity: Identity = {
       ...owner,
-      incarnation: incarnation(1 + ports.random.below(0xffff_ffff_fffe)),
+      incarnation: incarnation(2 + 2 * ports.random.below(0x7fff_ffff_fffe)),
       joined: false,
     };
     await writeIdentity(ports.disk, identity);
     return { identity, lock };
   } catch (error) {
-    await lock.close();
+    await lock.close().catch(() => undefined); // why opening failed says more
     throw error;
   }
 }
 
-/** The log is gone although the node was a member: it is another disk from now on (F1). */
+/** The log is gone although the node was a member: it is another disk from now on, and its number says so (F1). */
 export async function renewIncarnation(
   ports: { readonly disk: Disk; readonly random: Random },
   identity: Identity,
 ): Promise<Identity> {
-  const renewed: Identity = { ...identity, incarnation: incarnation(1 + ports.random.below(0xffff_ffff_fffe)) };
+  const renewed: Identity = { ...identity, incarnation: incarnation(3 + 2 * ports.random.below(0x7fff_ffff_fffe)) };
   await writeIdentity(ports.disk, renewed);
   return renewed;
 }
@@ -104,17 +115,24 @@ function parseIdentity(text: string): Identity {
   if (format !== FORMAT || typeof id !== "number" || typeof cluster !== "string" || typeof data !== "number") {
     throw new AlthingError("DATA_CORRUPT", "Cannot read the data folder: its identity file lacks a field");
   }
-  return { nodeId: id, cluster, incarnation: incarnation(data), joined: field("joined") === true };
+  const consensus = consensusEngines.find((engine) => engine === (field("consensus") ?? "raft"));
+  if (consensus === undefined) {
+    throw new AlthingError(
+      "DATA_NEWER",
+      "Cannot use the data folder: its log was written by a consensus engine that this version does not know; start the newer version",
+    );
+  }
+  return { nodeId: id, cluster, consensus, incarnation: incarnation(data), joined: field("joined") === true };
 }
 
 async function writeIdentity(disk: Disk, identity: Identity): Promise<void> {
-  const { nodeId, cluster, incarnation: data, joined } = identity;
+  const { nodeId, cluster, consensus, incarnation: data, joined } = identity;
   const aside = `${FILE}.new`;
   const file = await disk.open(aside, { create: true });
   if (file === undefined) throw new AlthingError("DISK_FAILED", `Cannot create ${aside}`);
   try {
     await file.truncate(0);
-    const text = `${JSON.stringify({ format: FORMAT, nodeId, cluster, incarnation: data, joined }, null, 2)}\n`;
+    const text = `${JSON.stringify({ format: FORMAT, nodeId, cluster, consensus, incarnation: data, joined }, null, 2)}\n`;
     await file.write([utf8(text)], 0);
     await file.sync();
   } finally {

@@ -12,7 +12,8 @@ import {
 import { configOf } from "../../test/sim/lib/group-scenario.ts";
 import { groupId } from "../base/ids.ts";
 import { AlthingError } from "../base/errors.ts";
-import type { DiskFile } from "../ports/disk.ts";
+import { type ConsensusEngine, consensusEngines } from "../config/node-config.ts";
+import type { DiskFile, DiskLock } from "../ports/disk.ts";
 import { markJoined } from "./data-folder.ts";
 import { clusterId, Foundation } from "./foundation.ts";
 
@@ -34,7 +35,8 @@ let starts = 0;
 
 async function start(
   disk: FakeDisk,
-  founders = 1,
+  founders: number,
+  consensus: ConsensusEngine,
 ): Promise<{ clock: FakeClock; observer: FakeObserver; foundation: Foundation }> {
   const clock = new FakeClock();
   const observer = new FakeObserver();
@@ -46,13 +48,13 @@ async function start(
     random: fakeRandom(++starts),
     kernels: fakeKernels,
   };
-  return { clock, observer, foundation: await Foundation.open(ports, configOf(1, founders)) };
+  return { clock, observer, foundation: await Foundation.open(ports, configOf(1, founders, { consensus })) };
 }
 
-describe("Foundation", () => {
+describe.each(consensusEngines)("Foundation on %s", (consensus) => {
   test("a node serves, and notes that it was a member; a full disk delays the note and stops nobody", async () => {
     const disk = new MarkedDisk();
-    const { clock, observer, foundation } = await start(disk);
+    const { clock, observer, foundation } = await start(disk, 1, consensus);
     disk.isFull = true;
     const machine = new AppendMachine();
     const group = await foundation.openGroup(groupId(7), { folder: "group", machine });
@@ -75,14 +77,30 @@ describe("Foundation", () => {
     expect(clock.pending).toBe(0);
   });
 
+  test.each([1, 2])("fails with what went wrong first, when closing what is open fails too: sync %i", async (fatal) => {
+    let syncs = 0;
+    const disk = new (class extends FakeDisk {
+      override async lock(): Promise<DiskLock> {
+        return { close: () => Promise.reject(new AlthingError("DISK_FAILED", "Cannot unlock: input/output error")) };
+      }
+      override async syncDirectory(): Promise<void> {
+        if (++syncs >= fatal) throw new AlthingError("DISK_FAILED", "Cannot sync: input/output error");
+      }
+    })();
+    await expect(start(disk, 1, consensus)).rejects.toMatchObject({
+      code: "DISK_FAILED",
+      message: "Cannot sync: input/output error",
+    });
+  });
+
   test("a log that is gone from a member's folder makes it another data folder (F1)", async () => {
     const disk = new FakeDisk();
-    const first = await start(disk, 2);
+    const first = await start(disk, 2, consensus);
     const { identity } = first.foundation;
     await first.foundation.close();
     await markJoined(disk, identity);
     for (const path of [...disk.files.keys()]) if (path.startsWith("wal/")) disk.files.delete(path);
-    const second = await start(disk, 2);
+    const second = await start(disk, 2, consensus);
     expect(second.observer.of("log-lost")).toHaveLength(1);
     expect(second.foundation.identity.incarnation).not.toBe(identity.incarnation);
     const group = await second.foundation.openGroup(groupId(7), { folder: "group", machine: new AppendMachine() });
@@ -95,19 +113,19 @@ describe("Foundation", () => {
 
   test("a single node whose log is gone says so and does not begin anew", async () => {
     const disk = new FakeDisk();
-    const first = await start(disk);
+    const first = await start(disk, 1, consensus);
     const { identity } = first.foundation;
     await first.foundation.close();
     await markJoined(disk, identity);
     for (const path of [...disk.files.keys()]) if (path.startsWith("wal/")) disk.files.delete(path);
-    await expect(start(disk)).rejects.toMatchObject({ code: "GROUP_DAMAGED" });
+    await expect(start(disk, 1, consensus)).rejects.toMatchObject({ code: "GROUP_DAMAGED" });
     expect(disk.opened.size).toBe(0);
   });
 
   test("a log that was cut short may have held a vote: another data folder, and the rest of the log goes (F1)", async () => {
-    const disk = await withCutLog();
+    const disk = await withCutLog(consensus);
     const before = new TextDecoder().decode(disk.files.get("identity"));
-    const { foundation, observer } = await start(disk, 3);
+    const { foundation, observer } = await start(disk, 3, consensus);
     expect(observer.of("log-lost")).toHaveLength(1);
     expect(before).not.toContain(String(foundation.identity.incarnation));
     const group = await foundation.openGroup(groupId(1), { folder: "group", machine: new AppendMachine() });
@@ -118,9 +136,9 @@ describe("Foundation", () => {
   });
 
   test("a single node whose log was cut short keeps what is left, and says so", async () => {
-    const disk = await withCutLog();
+    const disk = await withCutLog(consensus);
     const before = new Map(disk.files);
-    await expect(start(disk)).rejects.toMatchObject({ code: "GROUP_DAMAGED" });
+    await expect(start(disk, 1, consensus)).rejects.toMatchObject({ code: "GROUP_DAMAGED" });
     const names = [...before.keys()].filter((name) => name.startsWith("wal/"));
     expect(names.every((name) => disk.files.has(name))).toBe(true);
     expect(disk.opened.size).toBe(0);
@@ -128,9 +146,9 @@ describe("Foundation", () => {
 });
 
 /** A folder whose only log file ends in the middle of acknowledged commands. */
-async function withCutLog(): Promise<FakeDisk> {
+async function withCutLog(consensus: ConsensusEngine): Promise<FakeDisk> {
   const disk = new FakeDisk();
-  const { clock, foundation } = await start(disk);
+  const { clock, foundation } = await start(disk, 1, consensus);
   const group = await foundation.openGroup(groupId(1), { folder: "group", machine: new AppendMachine() });
   let answered = 0;
   for (let i = 1; i <= 50; i++) {

@@ -10,6 +10,7 @@ import { checkNodeConfig, type NodeConfig } from "../config/node-config.ts";
 import { type Configuration, decodeConfiguration, incomingVoters } from "../consensus/contract/configuration.ts";
 import type { CoreFactory } from "../consensus/contract/core.ts";
 import { RecordKind } from "../consensus/contract/record.ts";
+import { recoverPaxos } from "../consensus/paxos/recover.ts";
 import { recoverRaft } from "../consensus/raft/raft.ts";
 import { Group } from "../group/group.ts";
 import { Peers } from "../group/peers.ts";
@@ -22,7 +23,7 @@ import { type Identity, markJoined, openDataFolder, renewIncarnation } from "./d
 
 const FULL_RETRY_MS = 1_000;
 const WAL_FOLDER = "wal";
-const cores: Readonly<Record<NodeConfig["consensus"], CoreFactory>> = { raft: recoverRaft };
+const cores: Readonly<Record<NodeConfig["consensus"], CoreFactory>> = { raft: recoverRaft, paxos: recoverPaxos };
 
 export class Foundation {
   readonly ports: Ports;
@@ -67,8 +68,21 @@ export class Foundation {
   /** Fails with CONFIG_INVALID, the errors of `openDataFolder`, ADDRESS_IN_USE, DISK_FULL, DISK_FAILED. */
   static async open(ports: Ports, config: NodeConfig): Promise<Foundation> {
     checkNodeConfig(config);
-    await using scope = new Scope();
-    const folder = await openDataFolder(ports, { nodeId: config.id, cluster: config.cluster });
+    const scope = new Scope();
+    try {
+      return await Foundation.#openIn(scope, ports, config);
+    } catch (error) {
+      await scope.close().catch(() => undefined); // a disk that fails to open a file fails to close it too
+      throw error;
+    }
+  }
+
+  static async #openIn(scope: Scope, ports: Ports, config: NodeConfig): Promise<Foundation> {
+    const folder = await openDataFolder(ports, {
+      nodeId: config.id,
+      cluster: config.cluster,
+      consensus: config.consensus,
+    });
     scope.own(folder.lock);
     let { identity } = folder;
     let { wal, recovery } = await openWal(ports, config);
@@ -93,6 +107,7 @@ export class Foundation {
       clusterId: clusterId(config.cluster),
       nodeId: nodeId(config.id),
       incarnation: identity.incarnation,
+      consensus: config.consensus,
     });
     scope.own(peers);
     await peers.listen(config.peerListen);
@@ -115,7 +130,12 @@ export class Foundation {
   /** Opens a group on this node. Its folder is for checkpoints and incoming snapshots. */
   async openGroup<Result, Query, Answer>(
     group: GroupId,
-    options: { readonly folder: string; readonly machine: StateMachine<Result, Query, Answer> },
+    options: {
+      readonly folder: string;
+      readonly machine: StateMachine<Result, Query, Answer>;
+      /** An unusual engine of the configured kind: other quorums, for example. */
+      readonly core?: CoreFactory;
+    },
   ): Promise<Group<Result, Query, Answer>> {
     const { config } = this;
     const damage = this.#recovery.damage;
@@ -127,7 +147,7 @@ export class Foundation {
       machine: options.machine,
       nodeId: this.nodeId,
       incarnation: this.identity.incarnation,
-      core: cores[config.consensus],
+      core: options.core ?? cores[config.consensus],
       wal: this.wal,
       records: this.#recovery.groups.get(group) ?? [],
       damage: damage.filter((d) => d.record === undefined || d.record.group === group),
@@ -221,11 +241,14 @@ function lossOf(recovery: WalRecovery, identity: Identity): string | undefined {
   return nameless === undefined ? undefined : `its log is damaged beyond telling what was there (${nameless.segment})`;
 }
 
+const namesMembers = (kind: RecordKind): boolean =>
+  kind === RecordKind.configuration || kind === RecordKind.acceptedConfiguration || kind === RecordKind.start;
+
 /** True if the log, or without one the settings, know of no other member that votes. */
 function isAlone(recovery: WalRecovery, config: NodeConfig): boolean {
   let newest: Configuration | undefined;
   for (const record of recovery.groups.get(META_GROUP) ?? []) {
-    if (record.kind !== RecordKind.configuration && record.kind !== RecordKind.start) continue;
+    if (!namesMembers(record.kind)) continue;
     if (record.body.length > 0) newest = decodeConfiguration(record.body);
   }
   if (newest === undefined) return config.initialMembers?.length === 1;

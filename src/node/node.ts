@@ -2,7 +2,7 @@
  * One Althing node: the shared foundation, the meta group with etcd's data model on it, and the services above. The same
  * code runs on Node.js and in the simulator; doors and processes come around it.
  */
-import { AlthingError } from "../base/errors.ts";
+import { type AlthingError, hasCode } from "../base/errors.ts";
 import { type Incarnation, META_GROUP, type NodeId } from "../base/ids.ts";
 import { Scope } from "../base/scope.ts";
 import type { AutoCompaction, NodeConfig } from "../config/node-config.ts";
@@ -16,6 +16,7 @@ import type { Ports } from "../ports/ports.ts";
 import type { Engine, EngineOpener } from "../storage/engine/engine.ts";
 import { clusterId, Foundation } from "./foundation.ts";
 import { ResourceSampler } from "./resource-sampler.ts";
+import { DamageKeeper, noOtherCopy, readDamageMark, removeDamageMark } from "./store-damage.ts";
 
 const META_FOLDER = "meta";
 const ENGINE_FOLDER = "meta/engine";
@@ -85,6 +86,16 @@ export class AlthingNode {
         autoCompaction: compactionMode(config.autoCompaction),
       }),
     );
+    scope.own(
+      new DamageKeeper(ports, {
+        store,
+        folder: META_FOLDER,
+        isAlone: () =>
+          isAlone(config) || !group.members.some(({ id, role }) => role === "voter" && id !== group.nodeId),
+        tell: () => coordination.tellDamage(),
+        fail: (error) => foundation.fail(error),
+      }),
+    );
     return new AlthingNode({ foundation, engine, store, group, coordination, scope: scope.move() });
   }
 
@@ -102,9 +113,12 @@ export class AlthingNode {
   unreadiness(): readonly string[] {
     const { removedAsOf, damaged } = this.group.status();
     if (removedAsOf !== undefined) return ["this node was removed from the cluster"];
+    const { damage, isWhole } = this.store;
+    if (damage !== undefined) return ["the store is damaged, and the node about to stop"];
     const reasons: string[] = [];
     if (this.group.leader === undefined) reasons.push("no leader is known");
     if (damaged) reasons.push("damaged log entries are being repaired");
+    if (!isWhole) reasons.push("a snapshot is being installed");
     return reasons;
   }
 
@@ -114,7 +128,7 @@ export class AlthingNode {
       name: this.config.name,
       cluster: this.config.cluster,
       group: this.group.status(),
-      revision: this.store.revision,
+      revision: this.store.publishedRevision,
       keys: this.store.keyCount,
       engine: this.#engine.size(),
     };
@@ -128,13 +142,24 @@ export class AlthingNode {
 
 /**
  * Opens the store and its group. A damaged engine is only this node's copy: it is thrown away, and the group gives it back
- * (the log below the last checkpoint is missing then, so the node does not vote until it has).
+ * (the log below the last checkpoint is missing then, so the node does not vote until it has). The last copy of all is kept
+ * as it is.
  */
 async function openMeta(
   foundation: Foundation,
   engines: EngineOpener,
 ): Promise<{ engine: Engine; store: Store; group: Group<StoreResult, StoreQuery, StoreAnswer> }> {
-  const { ports } = foundation;
+  const { ports, config } = foundation;
+  const discard = async (damage: AlthingError, wasAlone = false): Promise<void> => {
+    if (wasAlone || isAlone(config)) throw noOtherCopy(damage);
+    ports.observer.observe({ type: "engine-discarded", level: "warn", why: damage.message });
+    await engines.discard(ENGINE_FOLDER);
+  };
+  const marked = await readDamageMark(ports.disk, META_FOLDER);
+  if (marked !== undefined) {
+    await discard(marked.damage, marked.wasAlone);
+    await removeDamageMark(ports.disk, META_FOLDER);
+  }
   for (let tries = 1; ; tries++) {
     let engine: Engine | undefined;
     try {
@@ -146,12 +171,15 @@ async function openMeta(
       return { engine, store, group };
     } catch (error) {
       await engine?.close();
-      const isDamaged = error instanceof AlthingError && error.code === "DATA_CORRUPT";
-      if (!isDamaged || tries > 1 || foundation.config.initialMembers?.length === 1) throw error;
-      ports.observer.observe({ type: "engine-discarded", level: "warn", why: error.message });
-      await engines.discard(ENGINE_FOLDER);
+      if (!hasCode(error, "DATA_CORRUPT") || tries > 1) throw error;
+      await discard(error);
     }
   }
+}
+
+/** No other node ever had a copy. */
+function isAlone({ initialMembers }: NodeConfig): boolean {
+  return initialMembers?.length === 1;
 }
 
 function compactionMode(config: AutoCompaction): AutoCompactionMode {

@@ -137,6 +137,7 @@ describe("judge() advises by what a member reports", () => {
     ["etcdserver: no leader", "peer ports"],
     ["memberID:2 alarm:NOSPACE ", "free disk space"],
     ["memberID:2 alarm:CORRUPT ", "member remove 2 --endpoints a:1,"],
+    ["node 3 runs raft, and node 2 runs paxos", "with the engine of the others"],
     ["something new", "read the log"],
   ])("%s: %s", (error, next) => {
     const [advice, ...more] = judge(reporting(error), "a:1");
@@ -188,6 +189,9 @@ describe("helpAsFlag()", () => {
     expect(words("help", "kv", "get", "key")).toBe("kv get --help");
     expect(words("help", "kv", "gett")).toBe("kv gett");
     expect(words("help", "stauts")).toBe("stauts");
+    expect(words("kv", "help", "get")).toBe("kv get --help");
+    expect(words("kv", "lease", "help")).toBe("kv lease --help");
+    expect(words("kv", "put", "a", "help")).toBe("kv put a help");
     expect(words("kv", "get", "help")).toBe("kv get help");
   });
 });

@@ -26,6 +26,7 @@ import { CliFailure, toFailure } from "../failure.ts";
 import { hint, hintFolder, mainFile } from "../invocation.ts";
 import type { Output } from "../output.ts";
 import { showDuration } from "../parse.ts";
+import { showTerm } from "../show-term.ts";
 import { findProfile, type ProfileNode, readProfile, writeProfile } from "../profile.ts";
 import { nodeV8Flags } from "../v8-flags.ts";
 
@@ -251,7 +252,9 @@ class Narrator {
             ? ""
             : ` after ${showDuration(now - this.#leaderlessSince)} without a leader`;
         this.#leaderlessSince = undefined;
-        this.#say(`${style.accent("★")} node ${event.leader} leads in term ${event.term}${style.dim(without)}`);
+        this.#say(
+          `${style.accent("★")} node ${event.leader} leads in term ${showTerm(event.term, this.#plan.consensus)}${style.dim(without)}`,
+        );
         return;
       }
       case "node-exited": {
@@ -310,7 +313,9 @@ class Narrator {
     this.#output.record({ event: "status", leader: cluster.leader, term: cluster.term, nodes });
     for (const { id, state, pid, leader } of nodes) {
       const process = pid === undefined ? "" : ` (pid ${pid})`;
-      this.#output.note(`  node ${id}: ${state}${process}${leader ? `, leads in term ${cluster.term}` : ""}`);
+      this.#output.note(
+        `  node ${id}: ${state}${process}${leader ? `, leads in term ${showTerm(cluster.term, this.#plan.consensus)}` : ""}`,
+      );
     }
   }
 

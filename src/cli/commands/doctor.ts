@@ -13,11 +13,14 @@ import {
   checkSync,
   type Finding,
 } from "../doctor/checks.ts";
+import { DEFAULT_PORT } from "../endpoints.ts";
 import type { ExitName } from "../exit-codes.ts";
+import { readProfile } from "../profile.ts";
 
 export interface DoctorOptions extends GlobalOptions {
   readonly dir: string;
-  readonly port: number;
+  /** Undefined: that of the local cluster in the folder, else 7400. */
+  readonly port?: number;
 }
 
 /** Exit code 3 if a check fails; a warning is no failure. */
@@ -25,13 +28,14 @@ export async function doctor(context: CommandContext, options: DoctorOptions): P
   const { output } = context;
   const { style } = output;
   const folder = path.resolve(options.dir);
+  const port = options.port ?? (await portOf(folder)) ?? DEFAULT_PORT;
   const checks: readonly (() => Promise<Finding> | Finding)[] = [
     checkNode,
     () => checkEngine(),
     () => checkDataFolder(folder),
     () => checkDiskSpace(folder),
     () => checkSync(folder),
-    () => checkPort(options.port),
+    () => checkPort(port),
     checkDescriptors,
     checkMemory,
     checkClock,
@@ -48,6 +52,12 @@ export async function doctor(context: CommandContext, options: DoctorOptions): P
   const failed = findings.filter((finding) => finding.result === "fail").length;
   const warned = findings.filter((finding) => finding.result === "warn").length;
   output.record({ healthy: failed === 0, checks: findings });
-  output.note(failed + warned === 0 ? "All is well" : `${failed} failed, ${warned} warnings`);
+  output.note(failed + warned === 0 ? "All is well" : `${failed} failed, ${warned} warning${warned === 1 ? "" : "s"}`);
   return failed === 0 ? "success" : "unhealthy";
+}
+
+/** The public port of the first node in a local cluster's folder. */
+async function portOf(folder: string): Promise<number | undefined> {
+  const profile = await readProfile(folder).catch(() => undefined); // a broken one is what `checkDataFolder` tells of
+  return profile?.nodes[0]?.port;
 }

@@ -7,7 +7,8 @@ import type { ExitName } from "../exit-codes.ts";
 import { CliFailure } from "../failure.ts";
 import { callTrouble } from "../grpc/call-failure.ts";
 import type { GrpcClient } from "../grpc/client.ts";
-import { GrpcError, grpcStatus } from "../grpc/status.ts";
+import { grpcCode } from "../../doors/grpc/status.ts";
+import { GrpcError } from "../grpc/status.ts";
 import { hint, shellWord } from "../invocation.ts";
 import { pause, untilAborted } from "../pause.ts";
 
@@ -109,7 +110,7 @@ async function listen(context: CommandContext, client: GrpcClient, name: string,
         if (--left === 0) return "success";
       }
     } catch (error) {
-      if (!(error instanceof GrpcError) || (error.progress === "answered" && error.code !== grpcStatus.unavailable))
+      if (!(error instanceof GrpcError) || (error.progress === "answered" && error.code !== grpcCode.unavailable))
         throw error;
       if (!opened) throw error;
       output.note(`Listening at ${error.endpoint} broke: ${error.message}`);

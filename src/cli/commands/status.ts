@@ -11,6 +11,7 @@ import { callTrouble } from "../grpc/call-failure.ts";
 import { GrpcClient } from "../grpc/client.ts";
 import { hint, shellWord } from "../invocation.ts";
 import { showBytes, showId } from "../parse.ts";
+import { showTerm } from "../show-term.ts";
 import type { Cell, Column } from "../table.ts";
 
 const PER_MEMBER_MS = 2_000;
@@ -120,13 +121,14 @@ export function judge(reports: readonly MemberReport[], endpoints?: string): rea
   return advice;
 }
 
-type MemberErrorKind = "no-leader" | "no-space" | "corrupt" | "other";
+type MemberErrorKind = "no-leader" | "no-space" | "corrupt" | "engine" | "other";
 
 /** The kinds of text in `errors` of etcd's StatusResponse: a sentence, or `memberID:N alarm:NAME`. */
 function memberErrorKind(text: string): MemberErrorKind {
   if (text.includes("no leader")) return "no-leader";
   if (/alarm:\s*NOSPACE/.test(text)) return "no-space";
   if (/alarm:\s*CORRUPT/.test(text)) return "corrupt";
+  if (/node \d+ runs \w+, and node \d+ runs/.test(text)) return "engine";
   return "other";
 }
 
@@ -138,6 +140,8 @@ function nextOfMemberError(kind: MemberErrorKind, remove: string): string {
       return "free disk space on that node";
     case "corrupt":
       return `${remove}, then add it again with an empty data folder`;
+    case "engine":
+      return "start the node that differs with the engine of the others, in an empty data folder";
     case "other":
       return "read the log of that node";
   }
@@ -149,6 +153,7 @@ const columns: readonly Column[] = [
   { title: "ROLE" },
   { title: "ADDRESS", shrink: true },
   { title: "VERSION" },
+  { title: "ENGINE" },
   { title: "DB SIZE", align: "right" },
   { title: "REVISION", align: "right" },
   { title: "TERM", align: "right" },
@@ -161,6 +166,12 @@ function roleOf({ member, status }: MemberReport): string {
   if (member.isLearner) return "learner";
   if (status === undefined) return "-";
   return status.leader === member.id ? "leader" : "follower";
+}
+
+/** etcd itself, and nodes of earlier versions, say nothing: they run Raft. */
+function engineOf({ status }: MemberReport): string {
+  if (status === undefined) return "-";
+  return status.consensus === "" ? "raft" : status.consensus;
 }
 
 function healthOf({ status, trouble }: MemberReport): string {
@@ -187,9 +198,10 @@ function reportRow(
     role === "leader" ? { text: role, paint: style.accent } : role,
     member.clientUrls[0]?.replace(/^https?:\/\//, "") ?? "-",
     status?.version ?? "-",
+    engineOf(report),
     status === undefined ? "-" : showBytes(status.dbSize),
     status === undefined ? "-" : String(status.header?.revision ?? 0),
-    status === undefined ? "-" : String(status.raftTerm),
+    status === undefined ? "-" : showTerm(status.raftTerm, engineOf(report)),
     status === undefined ? "-" : String(status.raftAppliedIndex),
     status === undefined ? "-" : String(Math.max(0, applied - status.raftAppliedIndex)),
     { text: health, paint: health === "ok" ? style.ok : style.bad },
@@ -208,6 +220,7 @@ function reportJson(report: MemberReport, applied: number): Readonly<Record<stri
       ? {}
       : {
           version: status.version,
+          consensus: engineOf(report),
           dbSizeBytes: status.dbSize,
           revision: status.header?.revision ?? 0,
           term: status.raftTerm,

@@ -13,7 +13,8 @@ import { showBytesOf } from "../etcd/text.ts";
 import type { ExitName } from "../exit-codes.ts";
 import { CliFailure } from "../failure.ts";
 import type { GrpcClient } from "../grpc/client.ts";
-import { GrpcError, grpcStatus } from "../grpc/status.ts";
+import { grpcCode } from "../../doors/grpc/status.ts";
+import { GrpcError } from "../grpc/status.ts";
 import { pause } from "../pause.ts";
 
 export interface WatchOptions extends ClientOptions, RangeOptions {
@@ -54,7 +55,7 @@ export async function watch(
         }
       }
     } catch (error) {
-      if (!(error instanceof GrpcError) || (error.progress === "answered" && error.code !== grpcStatus.unavailable))
+      if (!(error instanceof GrpcError) || (error.progress === "answered" && error.code !== grpcCode.unavailable))
         throw error;
       if (!opened) throw error;
       output.note(`The watch at ${error.endpoint} broke: ${error.message}`);

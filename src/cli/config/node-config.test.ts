@@ -48,6 +48,13 @@ describe("completeSettings()", () => {
     ]);
   });
 
+  test("an id that a ballot has no room for is refused with Paxos", () => {
+    const settle = (id: number, consensus: "raft" | "paxos"): unknown => completeSettings([{ id, consensus }]).node.id;
+    expect(settle(1_023, "paxos")).toBe(1_023);
+    expect(() => settle(1_024, "paxos")).toThrow("id must be at most 1023 with Paxos, not 1024");
+    expect(settle(1_024, "raft")).toBe(1_024);
+  });
+
   test("earlier layers win, and limits merge key by key", () => {
     const { node, listen } = completeSettings([
       { listen: "127.0.0.1:1000", limits: { sessionsMax: 5 } },

@@ -10,7 +10,15 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import * as v from "valibot";
 import { defaultLimits, defaultTimings, type Limits, type Timings } from "../../config/limits.ts";
-import { type AutoCompaction, checkNodeConfig, type NodeConfig, nodeDefaults } from "../../config/node-config.ts";
+import {
+  type AutoCompaction,
+  checkNodeConfig,
+  type ConsensusEngine,
+  consensusEngines,
+  type InitialMember,
+  type NodeConfig,
+  nodeDefaults,
+} from "../../config/node-config.ts";
 import { splitAddress } from "../address.ts";
 import { CliFailure, hasErrno } from "../failure.ts";
 import { editDistance, suggest } from "./suggest.ts";
@@ -43,7 +51,7 @@ export interface NodeConfigFile {
   readonly initialCluster?: readonly FirstMember[];
   /** The node was added to a running cluster. */
   readonly join?: boolean;
-  readonly consensus?: "raft";
+  readonly consensus?: ConsensusEngine;
   /** Higher stands earlier for election. */
   readonly priority?: number;
   readonly logLevel?: LogLevel;
@@ -112,7 +120,7 @@ const fileEntries = {
     ),
   ),
   join: v.exactOptional(v.boolean()),
-  consensus: v.exactOptional(v.literal("raft")),
+  consensus: v.exactOptional(v.picklist(consensusEngines)),
   priority: v.exactOptional(v.pipe(v.number(), v.safeInteger())),
   logLevel: v.exactOptional(v.picklist(["debug", "info", "warn", "error"])),
   insecure: v.exactOptional(v.boolean()),
@@ -292,9 +300,7 @@ export function completeSettings(layers: readonly NodeConfigFile[]): NodeSetting
   }
   if (listen === peerListen) throw invalid(`the public and the peer address are the same, ${listen}`);
   const first = merged.initialCluster ?? [{ id, name, peer: peerAddress, client: advertise }];
-  if (new Set(first.map((member) => member.peer)).size !== first.length) {
-    throw invalid("the initial cluster names a peer address twice");
-  }
+  demandDistinct(first);
   const join = merged.join === true;
   if (!join && !first.some((member) => member.id === id)) {
     throw invalid(
@@ -302,12 +308,9 @@ export function completeSettings(layers: readonly NodeConfigFile[]): NodeSetting
       "add it, or use --join for a running cluster",
     );
   }
-  const initialMembers = first.map((member) => ({
-    id: member.id,
-    name: member.name ?? (member.id === id ? name : `node-${member.id}`),
-    address: member.peer,
-    clientUrls: [`http://${member.client ?? (member.id === id ? advertise : shiftPort(member.peer, -1))}`],
-  }));
+  const initialMembers = first.map((member) =>
+    initialMember(member.id === id ? { name, client: advertise, ...member } : member),
+  );
   const node: NodeConfig = {
     ...nodeDefaults,
     ...present({
@@ -335,6 +338,32 @@ export function completeSettings(layers: readonly NodeConfigFile[]): NodeSetting
     logLevel: merged.logLevel ?? "info",
     insecure: merged.insecure ?? false,
   };
+}
+
+function initialMember({ id, name, peer, client }: FirstMember): InitialMember {
+  return {
+    id,
+    name: name ?? `node-${id}`,
+    address: peer,
+    clientUrls: [`http://${client ?? shiftPort(peer, -1)}`],
+  };
+}
+
+function demandDistinct(first: readonly FirstMember[]): void {
+  if (new Set(first.map((member) => member.peer)).size !== first.length) {
+    throw invalid("the initial cluster names a peer address twice");
+  }
+}
+
+/** The members of a cluster that is made as a whole, seen from none of its nodes. Throws CONFIG_INVALID. */
+export function firstMembers(first: readonly FirstMember[]): readonly InitialMember[] {
+  const { initialCluster } = parseNodeConfig({ initialCluster: first }, "the initial cluster");
+  if (initialCluster === undefined || initialCluster.length === 0) throw invalid("the initial cluster is empty");
+  if (new Set(initialCluster.map((member) => member.id)).size !== initialCluster.length) {
+    throw invalid("the initial cluster names an id twice");
+  }
+  demandDistinct(initialCluster);
+  return initialCluster.map(initialMember);
 }
 
 /** Nested records merge key by key, not as a whole. */

@@ -15,6 +15,8 @@ export interface ClusterPlan {
   /** Absolute. */
   readonly folder: string;
   readonly consensus: string;
+  /** Undefined: the usual name. */
+  readonly cluster?: string;
   readonly nodes: readonly ProfileNode[];
 }
 
@@ -76,13 +78,18 @@ export function planCluster(options: PlanOptions, existing: Profile | undefined)
       dir: `node-${id}`,
     };
   });
-  return { folder, consensus, nodes };
+  return { folder, consensus, nodes, ...clusterOf(existing) };
+}
+
+function clusterOf(from: { readonly cluster?: string } | undefined): { readonly cluster?: string } {
+  return from?.cluster === undefined ? {} : { cluster: from.cluster };
 }
 
 export function profileOf(plan: ClusterPlan): Profile {
   return {
     version: 1,
     consensus: plan.consensus,
+    ...clusterOf(plan),
     endpoints: plan.nodes.map((node) => endpointOf(node)),
     nodes: plan.nodes,
   };
@@ -115,5 +122,6 @@ export function nodeFlags(plan: ClusterPlan, node: ProfileNode): readonly string
     ...["--peer-listen", `${HOST}:${node.peerPort}`],
     ...["--initial-cluster", cluster],
     ...["--consensus", plan.consensus],
+    ...(plan.cluster === undefined ? [] : ["--cluster", plan.cluster]),
   ];
 }

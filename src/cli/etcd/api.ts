@@ -69,8 +69,12 @@ export const cluster: Service<{
   memberUpdate: call("/etcdserverpb.Cluster/MemberUpdate", m.MemberUpdateRequest, m.MemberUpdateResponse, true),
 };
 
-export const maintenance: Service<{ status: [typeof m.StatusRequest, typeof m.StatusResponse] }> = {
+export const maintenance: Service<{
+  status: [typeof m.StatusRequest, typeof m.StatusResponse];
+  snapshot: [typeof m.SnapshotRequest, typeof m.SnapshotResponse];
+}> = {
   status: call("/etcdserverpb.Maintenance/Status", m.StatusRequest, m.StatusResponse, true),
+  snapshot: call("/etcdserverpb.Maintenance/Snapshot", m.SnapshotRequest, m.SnapshotResponse, true),
 };
 
 /** A second Lock call under the same lease finds the first one's key: repeatable. */

@@ -4,7 +4,8 @@
  */
 import { callTrouble } from "../grpc/call-failure.ts";
 import type { GrpcClient } from "../grpc/client.ts";
-import { GrpcError, grpcStatus } from "../grpc/status.ts";
+import { grpcCode } from "../../doors/grpc/status.ts";
+import { GrpcError } from "../grpc/status.ts";
 import { pause } from "../pause.ts";
 import { lease } from "./api.ts";
 
@@ -51,6 +52,6 @@ export async function untilLost(renewals: AsyncGenerator<number>, signal: AbortS
 function mayRecover(error: unknown): boolean {
   if (!(error instanceof GrpcError)) return false;
   return (
-    error.progress !== "answered" || error.code === grpcStatus.unavailable || error.code === grpcStatus.deadlineExceeded
+    error.progress !== "answered" || error.code === grpcCode.unavailable || error.code === grpcCode.deadlineExceeded
   );
 }

@@ -2,7 +2,8 @@
 import type { ExitName } from "../exit-codes.ts";
 import { CliFailure, toFailure } from "../failure.ts";
 import { hint } from "../invocation.ts";
-import { GrpcError, grpcStatus, grpcStatusName } from "./status.ts";
+import { grpcCode } from "../../doors/grpc/status.ts";
+import { GrpcError, grpcStatusName } from "./status.ts";
 
 /** Why a call failed, in a few words and without the place: for sentences that name the place themselves. */
 export function callTrouble(error: unknown): string {
@@ -20,7 +21,7 @@ export function callFailure(error: unknown, endpoints: readonly string[]): CliFa
       cause: error,
     });
   }
-  if (error.code === grpcStatus.deadlineExceeded || error.message === "etcdserver: request timed out") {
+  if (error.code === grpcCode.deadlineExceeded || error.message === "etcdserver: request timed out") {
     return new CliFailure(
       "timeout",
       `Cannot finish in time at ${error.endpoint}: ${error.message}; a write may still happen`,
@@ -59,21 +60,21 @@ export function callFailure(error: unknown, endpoints: readonly string[]): CliFa
 
 function exitOfStatus(error: GrpcError): ExitName {
   switch (error.code) {
-    case grpcStatus.cancelled:
+    case grpcCode.cancelled:
       return "interrupted";
-    case grpcStatus.invalidArgument:
+    case grpcCode.invalidArgument:
       return "usage";
-    case grpcStatus.notFound:
+    case grpcCode.notFound:
       return "notFound";
-    case grpcStatus.alreadyExists:
-    case grpcStatus.failedPrecondition:
-    case grpcStatus.aborted:
-    case grpcStatus.outOfRange:
+    case grpcCode.alreadyExists:
+    case grpcCode.failedPrecondition:
+    case grpcCode.aborted:
+    case grpcCode.outOfRange:
       return "conflict";
-    case grpcStatus.permissionDenied:
-    case grpcStatus.unauthenticated:
+    case grpcCode.permissionDenied:
+    case grpcCode.unauthenticated:
       return "permission";
-    case grpcStatus.unavailable:
+    case grpcCode.unavailable:
       return "unhealthy";
     default:
       return "failure";

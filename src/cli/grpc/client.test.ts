@@ -5,7 +5,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { GrpcClient } from "./client.ts";
 import type { GrpcMethod } from "./connection.ts";
 import { frameMessage } from "./framing.ts";
-import { GrpcError, grpcStatus } from "./status.ts";
+import { grpcCode } from "../../doors/grpc/status.ts";
+import { GrpcError } from "./status.ts";
 
 const text = {
   encode: (value: string): Uint8Array => new TextEncoder().encode(value),
@@ -119,12 +120,12 @@ describe("one endpoint", () => {
   test("silence ends with DEADLINE_EXCEEDED", async () => {
     const endpoint = await serve(() => undefined);
     const failure = await failureOf(connect(endpoint).unary(write, "x", { timeoutMs: 100 }));
-    expect([failure.code, failure.progress]).toEqual([grpcStatus.deadlineExceeded, "lost"]);
+    expect([failure.code, failure.progress]).toEqual([grpcCode.deadlineExceeded, "lost"]);
   });
 
   test("an HTTP error and a foreign content type are refusals", async () => {
     const missing = await serve((stream) => stream.respond({ ":status": 404 }, { endStream: true }));
-    expect((await failureOf(connect(missing).unary(read, "x"))).code).toBe(grpcStatus.unimplemented);
+    expect((await failureOf(connect(missing).unary(read, "x"))).code).toBe(grpcCode.unimplemented);
     const page = await serve((stream) => {
       stream.respond({ ":status": 200, "content-type": "text/html" });
       stream.end("<p>");
@@ -153,7 +154,7 @@ describe("one endpoint", () => {
 
   test("no message with status 0 is an error", async () => {
     const endpoint = await serve(answer([]));
-    expect((await failureOf(connect(endpoint).unary(read, "x"))).code).toBe(grpcStatus.internal);
+    expect((await failureOf(connect(endpoint).unary(read, "x"))).code).toBe(grpcCode.internal);
   });
 });
 

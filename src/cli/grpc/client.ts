@@ -6,7 +6,8 @@
  * F2. All attempts of one call share its one deadline.
  */
 import { type CallOptions, GrpcConnection, type GrpcMethod, type GrpcStream } from "./connection.ts";
-import { GrpcError, grpcStatus } from "./status.ts";
+import { grpcCode } from "../../doors/grpc/status.ts";
+import { GrpcError } from "./status.ts";
 
 /** Refusals by which a server says that the request went no further. The texts are etcd's own. */
 const notDone: ReadonlySet<string> = new Set([
@@ -118,8 +119,8 @@ function mayMoveOn(error: GrpcError, repeatable: boolean): boolean {
     case "not-sent":
       return true;
     case "answered":
-      return error.code === grpcStatus.unavailable && (repeatable || notDone.has(error.message));
+      return error.code === grpcCode.unavailable && (repeatable || notDone.has(error.message));
     case "lost":
-      return repeatable && error.code === grpcStatus.unavailable;
+      return repeatable && error.code === grpcCode.unavailable;
   }
 }

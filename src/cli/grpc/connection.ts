@@ -9,7 +9,8 @@
  */
 import http2 from "node:http2";
 import { FramingError, frameMessage, MessageParser } from "./framing.ts";
-import { type CallProgress, decodeGrpcMessage, GrpcError, grpcStatus, statusOfHttp } from "./status.ts";
+import { grpcCode } from "../../doors/grpc/status.ts";
+import { type CallProgress, decodeGrpcMessage, GrpcError, statusOfHttp } from "./status.ts";
 
 export interface GrpcMethod<Request, Response> {
   /** `/package.Service/Method`. */
@@ -81,7 +82,7 @@ export class GrpcConnection {
     } catch (error) {
       session.on("error", () => undefined);
       session.destroy();
-      throw new GrpcError(grpcStatus.unavailable, reasonOf(error), { progress: "not-sent", endpoint, cause: error });
+      throw new GrpcError(grpcCode.unavailable, reasonOf(error), { progress: "not-sent", endpoint, cause: error });
     }
     session.setLocalWindowSize(WINDOW_BYTES);
     return new GrpcConnection(endpoint, session);
@@ -102,8 +103,8 @@ export class GrpcConnection {
     let answer: { readonly message: Response } | undefined;
     for await (const message of call) answer ??= { message };
     if (answer !== undefined) return answer.message;
-    if (options.signal?.aborted === true) throw this.#error(grpcStatus.cancelled, "the call was given up", "lost");
-    throw this.#error(grpcStatus.internal, "the server answered without a message", "lost");
+    if (options.signal?.aborted === true) throw this.#error(grpcCode.cancelled, "the call was given up", "lost");
+    throw this.#error(grpcCode.internal, "the server answered without a message", "lost");
   }
 
   stream<Request, Response>(
@@ -119,7 +120,7 @@ export class GrpcConnection {
   }
 
   #request(path: string, options: CallOptions): http2.ClientHttp2Stream {
-    if (!this.usable) throw this.#error(grpcStatus.unavailable, "the connection is closed", "not-sent");
+    if (!this.usable) throw this.#error(grpcCode.unavailable, "the connection is closed", "not-sent");
     const headers: http2.OutgoingHttpHeaders = {
       ":method": "POST",
       ":path": path,
@@ -131,7 +132,7 @@ export class GrpcConnection {
     try {
       return this.#session.request(headers);
     } catch (error) {
-      throw this.#error(grpcStatus.unavailable, reasonOf(error), "not-sent");
+      throw this.#error(grpcCode.unavailable, reasonOf(error), "not-sent");
     }
   }
 
@@ -187,7 +188,7 @@ class Call<Request, Response> implements GrpcStream<Request, Response> {
       const { timeoutMs } = options;
       const delayMs = Math.min(timeoutMs, TIMER_MS_MAX);
       this.#timer = setTimeout(() => {
-        this.#fail(grpcStatus.deadlineExceeded, `no answer within ${Math.round(timeoutMs)} ms`, "lost");
+        this.#fail(grpcCode.deadlineExceeded, `no answer within ${Math.round(timeoutMs)} ms`, "lost");
       }, delayMs);
     }
     const { signal } = options;
@@ -201,7 +202,7 @@ class Call<Request, Response> implements GrpcStream<Request, Response> {
     stream.on("trailers", (headers: http2.IncomingHttpHeaders) => this.#onStatus(headers));
     stream.on("data", (chunk: Buffer) => this.#onData(chunk));
     stream.on("end", () => this.#onEnd());
-    stream.on("error", (error) => this.#fail(grpcStatus.unavailable, reasonOf(error), this.#brokenAt()));
+    stream.on("error", (error) => this.#fail(grpcCode.unavailable, reasonOf(error), this.#brokenAt()));
     stream.on("close", () => this.#onClose());
   }
 
@@ -246,7 +247,7 @@ class Call<Request, Response> implements GrpcStream<Request, Response> {
     } else if (status !== 200) {
       this.#fail(statusOfHttp(status), `the endpoint answered with HTTP status ${status}`, "answered");
     } else if (!String(headers["content-type"]).startsWith("application/grpc")) {
-      this.#fail(grpcStatus.unknown, "the endpoint does not speak gRPC", "answered");
+      this.#fail(grpcCode.unknown, "the endpoint does not speak gRPC", "answered");
     }
   }
 
@@ -256,7 +257,7 @@ class Call<Request, Response> implements GrpcStream<Request, Response> {
       for (const message of this.#parser.push(chunk)) this.#queue.push(this.#method.response.decode(message));
     } catch (error) {
       const what = error instanceof FramingError ? "badly framed" : "undecodable";
-      this.#fail(grpcStatus.internal, `${what} answer: ${reasonOf(error)}`, "lost");
+      this.#fail(grpcCode.internal, `${what} answer: ${reasonOf(error)}`, "lost");
       return;
     }
     if (this.#queue.length >= QUEUE_MAX) this.#stream.pause();
@@ -265,17 +266,17 @@ class Call<Request, Response> implements GrpcStream<Request, Response> {
 
   #onStatus(headers: http2.IncomingHttpHeaders): void {
     const text = headers["grpc-status"];
-    const code = typeof text === "string" && /^\d{1,3}$/.test(text) ? Number(text) : grpcStatus.unknown;
+    const code = typeof text === "string" && /^\d{1,3}$/.test(text) ? Number(text) : grpcCode.unknown;
     const message = headers["grpc-message"];
     this.#status =
-      code === grpcStatus.ok
+      code === grpcCode.ok
         ? { type: "ok" }
         : this.#failed(code, typeof message === "string" ? decodeGrpcMessage(message) : `status ${code}`, "answered");
   }
 
   #onEnd(): void {
     if (this.#status?.type === "ok" && !this.#parser.atBoundary) {
-      this.#fail(grpcStatus.internal, "the answer ends inside a message", "lost");
+      this.#fail(grpcCode.internal, "the answer ends inside a message", "lost");
     } else if (this.#status !== undefined) {
       this.#settle(this.#status);
     }
@@ -291,7 +292,7 @@ class Call<Request, Response> implements GrpcStream<Request, Response> {
       this.#onEnd();
       return;
     }
-    this.#fail(grpcStatus.unavailable, "the connection broke before an answer came", this.#brokenAt());
+    this.#fail(grpcCode.unavailable, "the connection broke before an answer came", this.#brokenAt());
   }
 
   #failed(code: number, message: string, progress: CallProgress): CallEnd {

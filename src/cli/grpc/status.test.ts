@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { callFailure } from "./call-failure.ts";
 import { grpcTimeout } from "./connection.ts";
-import { decodeGrpcMessage, GrpcError, grpcStatus, grpcStatusName } from "./status.ts";
+import { grpcCode } from "../../doors/grpc/status.ts";
+import { decodeGrpcMessage, GrpcError, grpcStatusName } from "./status.ts";
 
 describe("decodeGrpcMessage()", () => {
   test("undoes percent-encoding, UTF-8 included", () => {
@@ -31,17 +32,17 @@ describe("callFailure()", () => {
     callFailure(new GrpcError(code, message, { progress, endpoint }), [endpoint]).exit;
 
   test.each([
-    ["not-sent", grpcStatus.unavailable, "connection refused", "unreachable"],
-    ["lost", grpcStatus.deadlineExceeded, "no answer within 5 ms", "timeout"],
-    ["answered", grpcStatus.unavailable, "etcdserver: request timed out", "timeout"],
-    ["lost", grpcStatus.unavailable, "the connection broke", "failure"],
-    ["answered", grpcStatus.notFound, "etcdserver: requested lease not found", "notFound"],
-    ["answered", grpcStatus.failedPrecondition, "etcdserver: x", "conflict"],
-    ["answered", grpcStatus.permissionDenied, "etcdserver: permission denied", "permission"],
-    ["answered", grpcStatus.unauthenticated, "etcdserver: invalid auth token", "permission"],
-    ["answered", grpcStatus.invalidArgument, "etcdserver: key is not provided", "usage"],
-    ["answered", grpcStatus.unavailable, "etcdserver: no leader", "unhealthy"],
-    ["answered", grpcStatus.internal, "x", "failure"],
+    ["not-sent", grpcCode.unavailable, "connection refused", "unreachable"],
+    ["lost", grpcCode.deadlineExceeded, "no answer within 5 ms", "timeout"],
+    ["answered", grpcCode.unavailable, "etcdserver: request timed out", "timeout"],
+    ["lost", grpcCode.unavailable, "the connection broke", "failure"],
+    ["answered", grpcCode.notFound, "etcdserver: requested lease not found", "notFound"],
+    ["answered", grpcCode.failedPrecondition, "etcdserver: x", "conflict"],
+    ["answered", grpcCode.permissionDenied, "etcdserver: permission denied", "permission"],
+    ["answered", grpcCode.unauthenticated, "etcdserver: invalid auth token", "permission"],
+    ["answered", grpcCode.invalidArgument, "etcdserver: key is not provided", "usage"],
+    ["answered", grpcCode.unavailable, "etcdserver: no leader", "unhealthy"],
+    ["answered", grpcCode.internal, "x", "failure"],
   ] as const)("%s %i %s: exit %s", (progress, code, message, exit) => {
     expect(exitOf(code, message, progress)).toBe(exit);
   });

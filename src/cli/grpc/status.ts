@@ -1,28 +1,10 @@
 /**
- * The sixteen gRPC status codes and the error that carries one.
- * Source: grpc.io, "Status codes and their use in gRPC"; the HTTP mapping is from "HTTP to gRPC Status Code Mapping".
+ * How a call ends on this side: the error that carries a status, and how statuses are read from the wire. The codes are those
+ * of the door. Source: grpc.io, "HTTP to gRPC Status Code Mapping".
  */
-export const grpcStatus = {
-  ok: 0,
-  cancelled: 1,
-  unknown: 2,
-  invalidArgument: 3,
-  deadlineExceeded: 4,
-  notFound: 5,
-  alreadyExists: 6,
-  permissionDenied: 7,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  aborted: 10,
-  outOfRange: 11,
-  unimplemented: 12,
-  internal: 13,
-  unavailable: 14,
-  dataLoss: 15,
-  unauthenticated: 16,
-} as const;
+import { grpcCode } from "../../doors/grpc/status.ts";
 
-const names = Object.entries(grpcStatus);
+const names = Object.entries(grpcCode);
 
 /** `DEADLINE_EXCEEDED` for 4, as the protocol's documents write it. */
 export function grpcStatusName(code: number): string {
@@ -60,20 +42,20 @@ export class GrpcError extends Error {
 export function statusOfHttp(httpStatus: number): number {
   switch (httpStatus) {
     case 400:
-      return grpcStatus.internal;
+      return grpcCode.internal;
     case 401:
-      return grpcStatus.unauthenticated;
+      return grpcCode.unauthenticated;
     case 403:
-      return grpcStatus.permissionDenied;
+      return grpcCode.permissionDenied;
     case 404:
-      return grpcStatus.unimplemented;
+      return grpcCode.unimplemented;
     case 429:
     case 502:
     case 503:
     case 504:
-      return grpcStatus.unavailable;
+      return grpcCode.unavailable;
     default:
-      return grpcStatus.unknown;
+      return grpcCode.unknown;
   }
 }
 

@@ -32,6 +32,9 @@ export class LocalGroup<Result, Query, Answer> implements GroupHandle<Result, Qu
   #leading = true;
   #answer: ((question: Uint8Array, from: NodeId) => Promise<Uint8Array>) | undefined;
   #closed = false;
+  /** False while a snapshot is being installed. */
+  #isWhole = true;
+  #stale: (() => void)[] = [];
   /** What every proposal is answered with instead of being committed; for tests of failures. */
   failWith: Outcome<Result> | undefined;
   /** As if the disk had no room. */
@@ -126,7 +129,11 @@ export class LocalGroup<Result, Query, Answer> implements GroupHandle<Result, Qu
   }
 
   whenReadable(level: ReadLevel, ready: (error: AlthingError | undefined) => void, options: CallOptions = {}): void {
-    if (level === "stale" || level === "session") return this.#clock.afterTurn(() => ready(undefined));
+    if (level === "stale" || level === "session") {
+      if (this.#isWhole) this.#clock.afterTurn(() => ready(undefined));
+      else this.#stale.push(() => ready(undefined));
+      return;
+    }
     if (!this.#leading) return this.#clock.afterTurn(() => ready(noLeader()));
     const { signal } = options;
     if (signal?.aborted === true) {
@@ -181,6 +188,15 @@ export class LocalGroup<Result, Query, Answer> implements GroupHandle<Result, Qu
     return { index: this.applied, chunks: snapshot.chunks(), close: () => snapshot.close() };
   }
 
+  /** Takes another replica's state, as a follower does that lags: until it is whole, nothing is applied or read. */
+  async install(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    this.#isWhole = false;
+    await this.#machine.restore(chunks);
+    this.#isWhole = true;
+    for (const ready of this.#stale.splice(0)) this.#clock.afterTurn(ready);
+    this.#planFlush();
+  }
+
   async checkpoint(): Promise<void> {
     await this.#machine.durable?.checkpoint(new Uint8Array([this.#applied & 0xff]));
   }
@@ -212,6 +228,8 @@ export class LocalGroup<Result, Query, Answer> implements GroupHandle<Result, Qu
       pendingCommands: this.#proposals.length,
       pendingBytes: 0,
       diskFull: this.diskFull,
+      refusals: [],
+      consensus: "raft",
     };
   }
 
@@ -230,6 +248,7 @@ export class LocalGroup<Result, Query, Answer> implements GroupHandle<Result, Qu
 
   /** One log entry with all that gathered. Reads that were asked for before see it. */
   #flush(): void {
+    if (!this.#isWhole) return; // `install` plans anew
     const proposals = this.#proposals;
     this.#proposals = [];
     const outcomes: (() => void)[] = [];

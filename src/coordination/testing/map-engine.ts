@@ -13,6 +13,8 @@ export class MapEngine implements Engine {
   gate: Promise<void> | undefined;
   /** Set: a write that has happened is not reported before it. */
   reportGate: Promise<void> | undefined;
+  /** Set: values under these keys fail as if their checksum did. */
+  rots: ((key: Uint8Array) => boolean) | undefined;
   /** Snapshots opened and not closed. */
   openSnapshots = 0;
   writes = 0;
@@ -80,15 +82,25 @@ export class MapEngine implements Engine {
     if (this.#writing) throw new AlthingError("CLOSED", "Cannot close the engine: a write is under way");
   }
 
+  #demandSound(key: Uint8Array): void {
+    if (this.rots?.(key) === true)
+      throw new AlthingError("DATA_CORRUPT", "Cannot read from memory: a value fails its checksum");
+  }
+
   #reader(map: MapView): EngineReader {
     const latin1 = (bytes: Uint8Array): string => this.#kernels.latin1(bytes);
+    const demandSound = (key: Uint8Array): void => this.#demandSound(key);
     return {
-      get: (key) => map.get(latin1(key))?.value.slice(),
+      get: (key) => {
+        demandSound(key);
+        return map.get(latin1(key))?.value.slice();
+      },
       *range({ from, to, reverse, limit }) {
         let left = limit ?? Number.POSITIVE_INFINITY;
         const end = to === undefined ? undefined : latin1(to);
         for (const entry of map.range(latin1(from), end, reverse === true)) {
           if (left-- <= 0) return;
+          demandSound(entry.key);
           yield [entry.key.slice(), entry.value.slice()] as const;
         }
       },
