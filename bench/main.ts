@@ -5,6 +5,10 @@ const benches: Readonly<Record<string, (args: readonly string[]) => Promise<void
     const { benchKv } = await import("./kv.ts");
     await benchKv(args);
   },
+  consensus: async (args) => {
+    const { benchConsensus } = await import("./consensus.ts");
+    await benchConsensus(args);
+  },
   sim: async (args) => {
     const { benchSim } = await import("./sim.ts");
     await benchSim(args);

@@ -12,7 +12,7 @@
  */
 import { fromUtf8, utf8 } from "./base/bytes.ts";
 import { defaultLimits, defaultTimings, type Limits, type Timings } from "./config/limits.ts";
-import { type AutoCompaction, type InitialMember, nodeDefaults } from "./config/node-config.ts";
+import { type AutoCompaction, type ConsensusEngine, type InitialMember, nodeDefaults } from "./config/node-config.ts";
 import type { Coordination } from "./coordination/coordination.ts";
 import { DeleteRangeRequest, PutRequest, RangeRequest } from "./coordination/messages.ts";
 import { openServer, type Server } from "./doors/server.ts";
@@ -40,6 +40,8 @@ export interface StartOptions {
     readonly members: readonly InitialMember[] | undefined;
     readonly name?: string;
   };
+  /** How the cluster agrees, the same on every node and for the life of its data. Default `raft`. */
+  readonly consensus?: ConsensusEngine;
   /** Allows addresses beyond loopback without encryption and credentials. Default false. */
   readonly insecure?: boolean;
   readonly limits?: Partial<Limits>;
@@ -129,6 +131,7 @@ export async function start(options: StartOptions): Promise<EmbeddedNode> {
       id,
       name,
       peerListen,
+      consensus: options.consensus ?? nodeDefaults.consensus,
       clientUrls: options.listen === undefined ? [] : [`http://${options.listen}`],
       initialMembers: cluster === undefined ? [alone] : cluster.members,
       limits: { ...defaultLimits, ...options.limits },

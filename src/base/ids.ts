@@ -32,6 +32,11 @@ export const groupId = (value: number): GroupId => checked(value, 1, "group id")
 export const term = (value: number): Term => checked(value, 0, "term") as Term;
 export const logIndex = (value: number): LogIndex => checked(value, 0, "log index") as LogIndex;
 export const incarnation = (value: number): Incarnation => checked(value, 1, "incarnation") as Incarnation;
+/**
+ * Whether a data folder took the place of one that was lost: an odd number says so, wherever it is seen. Such a folder has
+ * promised things that it does not know, and counts for nothing before a configuration names it.
+ */
+export const isReplacement = (folder: number): boolean => folder % 2 === 1;
 export const sessionId = (value: number): SessionId => checked(value, 0, "session id") as SessionId;
 
 /** The group that holds the cluster's own state. */

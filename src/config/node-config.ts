@@ -2,7 +2,9 @@
 import { AlthingError } from "../base/errors.ts";
 import { defaultLimits, defaultTimings, type Limits, type Timings } from "./limits.ts";
 
-export type ConsensusEngine = "raft";
+/** How the replicas of a group agree; the first is the usual one. */
+export const consensusEngines = ["raft", "paxos"] as const;
+export type ConsensusEngine = (typeof consensusEngines)[number];
 
 export interface InitialMember {
   readonly id: number;
@@ -32,6 +34,7 @@ export interface NodeConfig {
   readonly clientUrls: readonly string[];
   /** The same list on every node of a new cluster. Undefined: this node waits until a member adds it. */
   readonly initialMembers: readonly InitialMember[] | undefined;
+  /** The same on every node of a cluster, and for the life of its data. */
   readonly consensus: ConsensusEngine;
   /** Higher stands earlier for election. */
   readonly priority: number;
@@ -55,6 +58,9 @@ export const nodeDefaults: Omit<NodeConfig, "id" | "name" | "peerListen" | "clie
   autoCompaction: { mode: "off", keep: 0 },
 };
 
+/** What a ballot of Paxos has room for. */
+const PAXOS_ID_MAX = 1_023;
+
 /** Rules between fields. Throws CONFIG_INVALID. */
 export function checkNodeConfig(config: NodeConfig): void {
   const fail = (why: string): never => {
@@ -62,6 +68,8 @@ export function checkNodeConfig(config: NodeConfig): void {
   };
   const { heartbeatMs, electionMs, diskStallMs, leaseMs } = config.timings;
   if (!Number.isSafeInteger(config.id) || config.id < 1) fail(`id must be a whole number from 1, not ${config.id}`);
+  if (config.consensus === "paxos" && config.id > PAXOS_ID_MAX)
+    fail(`id must be at most ${PAXOS_ID_MAX} with Paxos, not ${config.id}`);
   if (electionMs < 2 * heartbeatMs)
     fail(`electionMs (${electionMs}) must be at least twice heartbeatMs (${heartbeatMs})`);
   if (diskStallMs >= electionMs) fail(`diskStallMs (${diskStallMs}) must be below electionMs (${electionMs})`);

@@ -372,6 +372,37 @@ describe("whose snapshot is taken (X2)", () => {
   });
 });
 
+describe("changeMembers()", () => {
+  const members = (...ids: number[]): Configuration => ({
+    members: ids.map((id) => ({ ...voter, id: nodeId(id), address: `n${id}` })),
+    outgoing: [],
+  });
+  const voter = { incarnation: 0, role: "voter", promote: false, name: "", clientUrls: [] } as const;
+
+  test.each([
+    ["is done when it is committed at its place, in whatever term", members(1, 2, 3), "done"],
+    ["is not done when another leader's change took its place", members(1, 2, 4), "OUTCOME_UNKNOWN"],
+  ] as const)("%s", async (_, chosen, end) => {
+    const rig = await new Rig().open();
+    rig.core.role = "leader";
+    rig.core.leader = nodeId(1);
+    rig.core.on("change", { outcome: { type: "accepted", index: logIndex(5), term: term(1) } });
+    const change = rig.group
+      .changeMembers(() => members(1, 2, 3).members)
+      .then(
+        () => "done",
+        (error: unknown) => (error instanceof AlthingError ? error.code : String(error)),
+      );
+    await rig.clock.advance(20);
+    rig.core.configuration = chosen;
+    rig.core.configurationIndex = logIndex(5);
+    rig.core.commit = logIndex(5);
+    rig.core.term = term(2); // with Paxos the very change begins one
+    await rig.clock.advance(20);
+    expect(await Promise.race([change, Promise.resolve("open")])).toBe(end);
+  });
+});
+
 test("an engine that is whole again says so to the log", async () => {
   const rig = await new Rig().open();
   await rig.lead({ events: [{ type: "repaired", upTo: logIndex(4) }] });

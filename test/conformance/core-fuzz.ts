@@ -18,9 +18,8 @@ import {
   type MemberRole,
 } from "../../src/consensus/contract/configuration.ts";
 import type { CoreFactory } from "../../src/consensus/contract/core.ts";
-import { RecordKind } from "../../src/consensus/contract/record.ts";
 import { hasQuorum } from "../../src/consensus/quorum/quorum.ts";
-import { Cluster, type Fact } from "../scenario/cluster.ts";
+import { Cluster, type Fact, type Flight, isVote } from "../scenario/cluster.ts";
 import type { Lens } from "../scenario/safety.ts";
 
 export interface FuzzOptions {
@@ -30,6 +29,11 @@ export interface FuzzOptions {
   readonly nodes: number;
   readonly steps: number;
   readonly leaseMs?: number;
+  /** Frames come back long after, reads are asked of deposed leaders, everybody drops a leader at once, learners come and go. */
+  readonly storm?: boolean;
+  /** Off where quorums belong to one set of voters, and where a damaged voter may be one too many. */
+  readonly changes?: boolean;
+  readonly damages?: boolean;
   /** Told of everything that happens: a line that tells runs apart, and the fact itself. */
   readonly observe?: (line: string, fact: Fact) => void;
 }
@@ -74,6 +78,7 @@ const ELECTION_MS = 100;
 const HEARTBEAT_MS = 10;
 const NODES_MAX = 7;
 const FLIGHTS_MAX = 60;
+const ARCHIVE_MAX = 40;
 /** After healing: elections, repairs, joint changes and snapshots each take a few election timeouts at most. */
 const PROGRESS_MS = 40 * ELECTION_MS;
 
@@ -108,6 +113,8 @@ class FuzzRun {
   readonly #rush: number;
   readonly #calm: number;
   #proposals = 0;
+  /** Frames that come back in a storm. */
+  readonly #archive: Flight[] = [];
 
   constructor(options: FuzzOptions, tally: FuzzTally) {
     this.#options = options;
@@ -169,6 +176,7 @@ class FuzzRun {
     if (prng.chance(this.#crash)) this.#crashOrRestart();
     if (prng.chance(this.#churn)) this.#operate();
     if (prng.chance(this.#splits)) this.#partition();
+    if (this.#options.storm === true) this.#storm();
     // Between the storms everything due happens in order for a while: so leaders are made that the next storm can undo.
     if (prng.chance(this.#calm)) cluster.run(prng.below(ELECTION_MS * 2));
     if (cluster.transfers.length > 0 && prng.chance(0.05)) {
@@ -181,6 +189,23 @@ class FuzzRun {
     else if (dice < 0.88) this.#wait();
     else if (dice < 0.96) this.#propose();
     else this.#read();
+  }
+
+  /** What a frame of long ago says must not count any more. */
+  #storm(): void {
+    const prng = this.#prng;
+    const { flights } = this.#cluster;
+    if (prng.chance(0.1) && flights.length > 0) {
+      if (this.#archive.length === ARCHIVE_MAX) this.#archive.splice(prng.below(ARCHIVE_MAX), 1);
+      this.#archive.push(prng.pick(flights));
+    }
+    if (prng.chance(0.1) && this.#archive.length > 0) this.#cluster.deliver(prng.pick(this.#archive), true);
+    if (prng.chance(0.01)) {
+      const lost = this.#cluster.leader ?? prng.pick(this.#cluster.ids);
+      for (const id of this.#cluster.alive) {
+        if (id !== lost && prng.chance(0.7)) this.#cluster.input(id, { type: "peer-lost", peer: lost });
+      }
+    }
   }
 
   /** A handful of frames. Mostly in order, as one connection would; with lag, anything overtakes anything. */
@@ -239,7 +264,9 @@ class FuzzRun {
   }
 
   #read(): void {
-    const id = this.#someone();
+    const leaders = this.#cluster.alive.filter((other) => this.#cluster.core(other).role === "leader");
+    // In a storm also of one that does not know yet that it was replaced.
+    const id = this.#options.storm === true && leaders.length > 0 ? this.#prng.pick(leaders) : this.#someone();
     if (id !== undefined) this.#cluster.read(id);
   }
 
@@ -263,14 +290,14 @@ class FuzzRun {
     this.#stalled.delete(id);
     this.#tally.crashes++;
     if (prng.chance(0.3)) cluster.recycle(id);
-    if (prng.chance(0.15)) this.#damage(id);
+    if (prng.chance(0.15) && this.#options.damages !== false) this.#damage(id);
   }
 
   #damage(id: NodeId): void {
     const cluster = this.#cluster;
     if (cluster.ids.some((other) => cluster.machine(other).damagedUpTo !== undefined)) return; // F1
     if (this.#options.nodes < 3) return;
-    const votes = this.#options.lens !== undefined && cluster.machine(id).disk.some((r) => r.kind === RecordKind.vote);
+    const votes = this.#options.lens !== undefined && cluster.machine(id).disk.some((r) => isVote(r.kind));
     if (votes && this.#prng.chance(0.3)) {
       cluster.damageVote(id);
       this.#tally.lostVotes++;
@@ -329,7 +356,7 @@ class FuzzRun {
     const someone = alive.length > 0 ? prng.pick(alive) : undefined;
     switch (prng.below(6)) {
       case 0:
-        if (leader !== undefined) this.#change(leader);
+        if (leader !== undefined && this.#options.changes !== false) this.#change(leader);
         return;
       case 1: {
         const to = prng.pick(cluster.ids);
@@ -357,10 +384,16 @@ class FuzzRun {
   #change(leader: NodeId): void {
     const prng = this.#prng;
     const before = this.#cluster.core(leader).status().configuration;
+    const keepsVoters = this.#options.storm === true && prng.chance(0.5);
     const ids = Array.from({ length: NODES_MAX }, (_, i) => nodeId(i + 1)).filter((id) =>
-      findMember(before, id) === undefined ? prng.chance(0.3) : prng.chance(0.8),
+      findMember(before, id) === undefined
+        ? prng.chance(0.3)
+        : prng.chance(0.8) || (keepsVoters && findMember(before, id)?.role === "voter"),
     );
     const members = ids.map((id) => {
+      const now = findMember(before, id);
+      if (keepsVoters && now !== undefined) return { ...now, address: `n${id}:1` };
+      if (keepsVoters) return fuzzMember(id, "learner", prng.chance(0.5));
       const role: MemberRole = prng.chance(0.75) ? "voter" : "learner";
       return fuzzMember(id, role, role === "learner" && prng.chance(0.5));
     });

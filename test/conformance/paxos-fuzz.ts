@@ -20,6 +20,8 @@ export interface PaxosFuzzOptions {
   readonly steps: number;
   /** Members may change; off for runs whose quorums belong to one set of voters. */
   readonly changes?: boolean;
+  /** Off where one damaged voter may be one too many. */
+  readonly damages?: boolean;
   readonly quorumsOf?: (configuration: Configuration) => QuorumSystem;
   readonly observe?: (line: string) => void;
 }
@@ -142,7 +144,10 @@ class PaxosRun {
   }
 
   #read(): void {
-    const id = this.#someone();
+    // Also of one that does not know yet that it was replaced: the interesting case.
+    const { alive } = this.#cluster;
+    const leaders = alive.filter((id) => this.#cluster.core(id).role === "leader");
+    const id = leaders.length > 0 ? this.#prng.pick(leaders) : this.#someone();
     if (id !== undefined) this.#cluster.read(id);
   }
 
@@ -208,8 +213,11 @@ class PaxosRun {
       case 4:
         if (someone !== undefined) this.#stall(someone, !this.#stalled.has(someone));
         return;
-      default:
-        if (someone !== undefined) cluster.input(someone, { type: "peer-lost", peer: prng.pick(cluster.ids) });
+      default: {
+        // Everybody but the leader itself may think that it is gone.
+        const lost = leader !== undefined && prng.chance(0.5) ? leader : prng.pick(cluster.ids);
+        for (const id of alive) if (prng.chance(0.6)) cluster.input(id, { type: "peer-lost", peer: lost });
+      }
     }
   }
 
@@ -227,7 +235,7 @@ class PaxosRun {
     );
     const members = ids.map((id) => {
       const role: MemberRole = prng.chance(0.75) ? "voter" : "learner";
-      return { ...fuzzMember(id, role, role === "learner" && prng.chance(0.5)), incarnation: 1 };
+      return { ...fuzzMember(id, role, role === "learner" && prng.chance(0.5)), incarnation: 2 };
     });
     const outcome = this.#cluster.input(leader, { type: "change", members });
     if (outcome?.type !== "accepted") return;

@@ -152,6 +152,7 @@ export function voteRequest(options: {
     transfer: false,
     lastIndex: logIndex(options.lastIndex),
     lastTerm: term(options.lastTerm),
+    boundTo: 0,
   };
 }
 

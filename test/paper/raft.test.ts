@@ -485,7 +485,7 @@ describe("§6 and thesis 4: membership changes", () => {
     const made = led(3);
     made.add(n(4));
     for (let i = 0; i < 30; i++) made.propose(n(1), `e${i}`);
-    made.change(n(1), [...voters(1, 2, 3), { ...member(n(4), "learner", true), incarnation: 1 }]);
+    made.change(n(1), [...voters(1, 2, 3), { ...member(n(4), "learner", true), incarnation: 2 }]);
     made.run(6 * heartbeatMs);
     expect(
       made

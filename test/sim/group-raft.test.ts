@@ -76,7 +76,7 @@ describe("R9: a founder that holds nothing and has never voted", () => {
   const founded = { index: logIndex(0), term: term(0), chain: 0, configuration };
   const recover = (records: readonly LogRecord[]): Raft =>
     recoverRaft(options, { start: founded, records, damagedUpTo: undefined }, 0);
-  const request = (asked: number, lastIndex: number, pre: boolean): Uint8Array =>
+  const request = (asked: number, lastIndex: number, pre: boolean, boundTo = 0): Uint8Array =>
     encodeRaftMessage({
       type: "vote",
       term: term(asked),
@@ -84,6 +84,7 @@ describe("R9: a founder that holds nothing and has never voted", () => {
       transfer: false,
       lastIndex: logIndex(lastIndex),
       lastTerm: term(lastIndex > 0 ? 1 : 0),
+      boundTo,
     });
 
   /** Whether node 3 gives its vote, once its disk has it. */
@@ -109,6 +110,14 @@ describe("R9: a founder that holds nothing and has never voted", () => {
     expect(votes(core, request(2, 8, false))).toBe(false);
     // Terms that it hears of, and restarts, do not change that.
     expect(votes(recover([vote(2, { blank: true })]), request(3, 8, false))).toBe(false);
+  });
+
+  test("helps a candidate whose configuration names its very folder: nothing was wiped since", () => {
+    const start = { start: founded, records: [], damagedUpTo: undefined };
+    const core = recoverRaft({ ...options, incarnation: 8 }, start, 0);
+    expect(votes(core, request(2, 8, true, 6))).toBe(false);
+    expect(votes(core, request(2, 8, true, 8))).toBe(true);
+    expect(votes(core, request(2, 8, false, 8))).toBe(true);
   });
 
   test("votes like everybody once it has voted, or has entries of a leader", () => {

@@ -10,6 +10,7 @@ import {
   decodeConfiguration,
   EMPTY_CONFIGURATION,
   encodeConfiguration,
+  isUnboundReplacement,
   type Member,
 } from "./configuration.ts";
 
@@ -132,4 +133,23 @@ describe("decodeConfiguration() refuses with BytesError", () => {
 test("checkConfiguration() asserts: a configuration made here that is not valid is a bug", () => {
   expect(() => checkConfiguration({ members: [one(2), one(1)], outgoing: [] })).toThrow(AssertionError);
   expect(() => checkConfiguration({ members: [one(1, "learner")], outgoing: [] })).toThrow(AssertionError);
+});
+
+describe("isUnboundReplacement()", () => {
+  const bound = (folder: number): Configuration => {
+    const one = { id: nodeId(1), role: "voter" as const, promote: false, name: "", address: "", clientUrls: [] };
+    return { members: [{ ...one, incarnation: folder }], outgoing: [] };
+  };
+
+  test("holds for a folder that took a lost one's place until a configuration names it", () => {
+    expect(isUnboundReplacement(bound(0), nodeId(1), 7)).toBe(true);
+    expect(isUnboundReplacement(bound(4), nodeId(1), 7)).toBe(true);
+    expect(isUnboundReplacement(EMPTY_CONFIGURATION, nodeId(1), 7)).toBe(true);
+    expect(isUnboundReplacement(bound(7), nodeId(1), 7)).toBe(false);
+  });
+
+  test("never holds for a folder that lost nothing", () => {
+    expect(isUnboundReplacement(bound(0), nodeId(1), 8)).toBe(false);
+    expect(isUnboundReplacement(EMPTY_CONFIGURATION, nodeId(1), 8)).toBe(false);
+  });
 });

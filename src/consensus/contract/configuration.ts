@@ -4,7 +4,7 @@
  */
 import { assert } from "../../base/assert.ts";
 import { ByteReader, ByteWriter, BytesError } from "../../base/bytes.ts";
-import { type NodeId, nodeId } from "../../base/ids.ts";
+import { isReplacement, type NodeId, nodeId } from "../../base/ids.ts";
 
 export type MemberRole = "voter" | "learner";
 
@@ -42,6 +42,15 @@ export function isJoint(configuration: Configuration): boolean {
 /** Everyone who takes part in a decision: voters of either half. */
 export function isVoter(configuration: Configuration, id: NodeId): boolean {
   return configuration.outgoing.includes(id) || configuration.members.some((m) => m.id === id && m.role === "voter");
+}
+
+/**
+ * True of a data folder that took the place of a lost one, as long as `configuration` does not name it: what the lost one
+ * promised, a vote, a promise, an acknowledgement, still binds, and this one does not know it. When a configuration names
+ * it, a leader that did know has given it the log up to there.
+ */
+export function isUnboundReplacement(configuration: Configuration, id: NodeId, folder: number): boolean {
+  return isReplacement(folder) && findMember(configuration, id)?.incarnation !== folder;
 }
 
 export function findMember(configuration: Configuration, id: NodeId): Member | undefined {

@@ -149,6 +149,10 @@ export interface ConsensusCore {
   readonly term: Term;
   readonly leader: NodeId | undefined;
   readonly commit: LogIndex;
+  /** False while this node leads and a proposal would only have to wait: in Paxos, until the era that ends has ended. */
+  readonly takesProposals: boolean;
+  /** Whose snapshots a replica takes, if they go beyond its commit index: the present leader's, or any other replica's. */
+  readonly snapshotsFrom: "leader" | "anyone";
   status(): CoreStatus;
   /** True if the leader may answer reads up to its commit index without a round: an opt-in lease holds at `nowMs`. */
   leaseHolds(nowMs: number): boolean;
@@ -178,6 +182,8 @@ export interface Recovered {
 
 export interface CoreOptions {
   readonly id: NodeId;
+  /** This node's data folder; 0 or absent: not told. Where the configuration names another one under `id`, it has no vote. */
+  readonly incarnation?: number;
   readonly heartbeatMs: number;
   /** Least election timeout; each draw is from [1, 2) times it. */
   readonly electionMs: number;

@@ -68,15 +68,18 @@ describe("rankAfter()", () => {
 });
 
 describe("E1: mayStand()", () => {
-  const fit = { isNeeded: true, isDamaged: false, isStalled: false };
+  const fit = { isNeeded: true, isDamaged: false, isUnbound: false, isStalled: false };
 
   test("a node that decisions need, that lost nothing and whose disk answers", () => {
     expect(mayStand(fit)).toBe(true);
   });
 
-  test.each([{ isNeeded: false }, { isDamaged: true }, { isStalled: true }])("not one with %o", (fault) => {
-    expect(mayStand({ ...fit, ...fault })).toBe(false);
-  });
+  test.each([{ isNeeded: false }, { isDamaged: true }, { isUnbound: true }, { isStalled: true }])(
+    "not one with %o",
+    (fault) => {
+      expect(mayStand({ ...fit, ...fault })).toBe(false);
+    },
+  );
 
   test("isNeeded() holds for voters of either half, not for learners and strangers", () => {
     const joint: Configuration = { members: [member(n1), member(n2, "learner")], outgoing: [n3] };

@@ -60,13 +60,15 @@ export interface Fitness {
   readonly isNeeded: boolean;
   /** It may have acknowledged what it cannot read any more, a vote or an entry. */
   readonly isDamaged: boolean;
+  /** See `isUnboundReplacement`. */
+  readonly isUnbound: boolean;
   /** The oldest open write is older than the host's limit. */
   readonly isStalled: boolean;
 }
 
 /** E1. */
 export function mayStand(node: Fitness): boolean {
-  return node.isNeeded && !node.isDamaged && !node.isStalled;
+  return node.isNeeded && !node.isDamaged && !node.isUnbound && !node.isStalled;
 }
 
 /**

@@ -77,8 +77,8 @@ export interface LogRecord {
   readonly term: Term;
   /**
    * Hash over the whole log up to and with this entry (`chainHash`): two logs with the same chain at an index are the same
-   * log. Checked on every append, so a breach of log matching stops the node instead of spreading. 0 for slots and sticky
-   * records.
+   * log. Checked on every append, so a breach of log matching stops the node instead of spreading. What a slot keeps here
+   * is its engine's own, and kept as it is; 0 for sticky records.
    */
   readonly chain: number;
   readonly body: Uint8Array;

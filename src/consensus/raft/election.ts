@@ -5,14 +5,17 @@
  * Owns    the answers to vote requests, the candidate's two rounds, the beginning of a leadership.
  * Leaves  silence and timeouts to `contract/election.ts`, the vote itself to `replica.ts`.
  *
- * R7. A node that lost acknowledged entries neither votes nor stands until a leader has given them back.
+ * R7. A node that lost acknowledged entries neither votes nor stands until a leader has given them back; one that lost its
+ *     log, until the configuration names its new data folder.
  * R9. A founder that holds nothing and has never voted may be one whose disk was wiped, and may have held anything: until a
  *     leader has sent it entries it votes only for a candidate that holds nothing either. A new cluster's first election
- *     is among such; and once a log has entries, a majority has voted for the leader that wrote them.
+ *     is among such; and once a log has entries, a majority has voted for the leader that wrote them. A candidate whose
+ *     configuration names this very folder knows that nothing was wiped since.
  */
 import { assert } from "../../base/assert.ts";
 import { logIndex, type NodeId, type Term, term } from "../../base/ids.ts";
 import { hurriedTimeoutMs, type LeaderView, mayStand, rankAfter, wasHeldUp } from "../contract/election.ts";
+import { findMember } from "../contract/configuration.ts";
 import { RecordKind } from "../contract/record.ts";
 import { jointVoteResult } from "../quorum/quorum.ts";
 import type { VoteRequest, VoteResponse } from "./messages.ts";
@@ -79,10 +82,16 @@ export class Election {
   /** Whether a log like the candidate's may lead, as far as we can judge (R7, R9; paper 5.4.1: at least as new as ours). */
   #mayHaveOurs(request: VoteRequest): boolean {
     const replica = this.#replica;
-    if (replica.isDamaged) return false; // R7
-    if (replica.isBlank && request.lastIndex > 0) return false; // R9
+    if (replica.isDamaged || replica.isUnbound) return false; // R7
+    if (replica.isBlank && request.lastIndex > 0 && !this.#isKnownBy(request)) return false; // R9
     const { lastTerm, lastIndex } = replica.log;
     return request.lastTerm > lastTerm || (request.lastTerm === lastTerm && request.lastIndex >= lastIndex);
+  }
+
+  /** R9: whoever bound this very data folder met it before the loss that we might have had. */
+  #isKnownBy({ boundTo }: VoteRequest): boolean {
+    const own = this.#replica.options.incarnation ?? 0;
+    return own !== 0 && boundTo === own;
   }
 
   // ---------------------------------------------------------------- standing
@@ -124,21 +133,24 @@ export class Election {
     const votes = new Map([[replica.id, true]]);
     const state: PreCandidate = { type: "pre-candidate", votes, deadlineMs: replica.nowMs + replica.drawTimeoutMs() };
     replica.enter(state, why);
-    const request = this.#request(term(replica.term + 1), { pre: true, transfer: false });
-    for (const peer of replica.otherVoters()) replica.effects.sendNow(peer, request);
+    for (const peer of replica.otherVoters()) {
+      replica.effects.sendNow(peer, this.#request(peer, term(replica.term + 1), { pre: true, transfer: false }));
+    }
     this.#tallyPre(state);
   }
 
   #stand(why: string, transfer: boolean): void {
     const replica = this.#replica;
     replica.becomeCandidate(why);
-    const request = this.#request(replica.term, { pre: false, transfer });
-    for (const peer of replica.otherVoters()) replica.effects.sendAfterDurable(peer, request); // R1
+    for (const peer of replica.otherVoters()) {
+      replica.effects.sendAfterDurable(peer, this.#request(peer, replica.term, { pre: false, transfer })); // R1
+    }
   }
 
-  #request(asked: Term, options: { readonly pre: boolean; readonly transfer: boolean }): VoteRequest {
-    const { lastIndex, lastTerm } = this.#replica.log;
-    return { type: "vote", term: asked, ...options, lastIndex, lastTerm };
+  #request(to: NodeId, asked: Term, options: { readonly pre: boolean; readonly transfer: boolean }): VoteRequest {
+    const { log, configuration } = this.#replica;
+    const boundTo = findMember(configuration, to)?.incarnation ?? 0;
+    return { type: "vote", term: asked, ...options, lastIndex: log.lastIndex, lastTerm: log.lastTerm, boundTo };
   }
 
   // ---------------------------------------------------------------- counting

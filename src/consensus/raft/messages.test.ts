@@ -68,6 +68,7 @@ const messages: fc.Arbitrary<RaftMessage> = fc.oneof(
     transfer: fc.boolean(),
     lastIndex: indexes,
     lastTerm: terms,
+    boundTo: fc.maxSafeNat(),
   }),
   fc.record({
     type: fc.constant("vote-response" as const),

@@ -58,6 +58,8 @@ export interface VoteRequest {
   readonly transfer: boolean;
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
+  /** The data folder that the sender's configuration names for the receiver; 0: none. */
+  readonly boundTo: number;
 }
 
 export interface VoteResponse {
@@ -128,9 +130,9 @@ export function encodeRaftMessage(message: RaftMessage): Uint8Array {
       return out.varint(message.round).varint(message.last).finish();
     }
     case "vote": {
-      const out = new ByteWriter(24).u8(tags.vote).varint(message.term);
+      const out = new ByteWriter(32).u8(tags.vote).varint(message.term);
       out.u8((message.pre ? 1 : 0) | (message.transfer ? 2 : 0));
-      return out.varint(message.lastIndex).varint(message.lastTerm).finish();
+      return out.varint(message.lastIndex).varint(message.lastTerm).u53(message.boundTo).finish();
     }
     case "vote-response": {
       const out = new ByteWriter(24).u8(tags["vote-response"]).varint(message.term);
@@ -187,7 +189,8 @@ function decodeBody(input: ByteReader): RaftMessage {
       const lastIndex = logIndex(input.varint());
       const pre = (flags & 1) !== 0;
       const transfer = (flags & 2) !== 0;
-      return { type: "vote", term: messageTerm, pre, transfer, lastIndex, lastTerm: term(input.varint()) };
+      const lastTerm = term(input.varint());
+      return { type: "vote", term: messageTerm, pre, transfer, lastIndex, lastTerm, boundTo: input.u53() };
     }
     case tags["vote-response"]: {
       const flags = input.u8();

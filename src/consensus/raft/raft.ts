@@ -88,6 +88,14 @@ export class Raft implements ConsensusCore {
     return this.#replica.commit;
   }
 
+  get takesProposals(): true {
+    return true;
+  }
+
+  get snapshotsFrom(): "leader" {
+    return "leader";
+  }
+
   get deadlineMs(): number {
     const { state } = this.#replica;
     if (state.type !== "leader") return mayStand(this.#replica) ? state.deadlineMs : Number.POSITIVE_INFINITY;

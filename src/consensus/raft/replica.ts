@@ -10,7 +10,7 @@
  */
 import { assert } from "../../base/assert.ts";
 import { type LogIndex, logIndex, type NodeId, type Term, term } from "../../base/ids.ts";
-import { type Configuration, incomingVoters, isVoter } from "../contract/configuration.ts";
+import { type Configuration, incomingVoters, isUnboundReplacement, isVoter } from "../contract/configuration.ts";
 import type { CoreOptions, LogStart, Role } from "../contract/core.ts";
 import { electionTimeoutMs, type Fitness, isNeeded, LeaderWatch, mayStand } from "../contract/election.ts";
 import type { LogRecord } from "../contract/record.ts";
@@ -105,6 +105,11 @@ export class Replica implements Fitness {
 
   get isDamaged(): boolean {
     return this.#damagedUpTo !== undefined;
+  }
+
+  /** R7. */
+  get isUnbound(): boolean {
+    return isUnboundReplacement(this.configuration, this.id, this.options.incarnation ?? 0);
   }
 
   get isNeeded(): boolean {

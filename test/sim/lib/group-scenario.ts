@@ -27,6 +27,7 @@ const GROUP = groupId(7);
 
 /** What a run changes in the configuration of its nodes. */
 export interface Settings {
+  readonly consensus?: NodeConfig["consensus"];
   readonly limits?: Partial<Limits>;
   readonly timings?: Partial<Timings>;
   readonly snapshotBytesPerSecond?: number;
@@ -93,6 +94,8 @@ export interface GroupScenarioOptions {
   readonly nodes?: number;
   /** Nodes 1 to this one form the cluster; the others wait to be added. Default: all. */
   readonly founders?: number;
+  /** Default: that of every node. */
+  readonly consensus?: NodeConfig["consensus"];
   readonly durationMs?: number;
   readonly clients?: number;
   readonly pauseMs?: number;
@@ -122,6 +125,8 @@ export function groupScenario(
 ): Scenario<GroupNode> & { acknowledged: Acknowledged[] } {
   const nodes = options.nodes ?? 3;
   const clients = options.clients ?? 4;
+  const { consensus = nodeDefaults.consensus } = options;
+  const settings: Settings = { consensus, ...options.settings };
   const serving = options.serving ?? Array.from({ length: nodes }, (_, i) => i + 1);
   const acknowledged: Acknowledged[] = [];
   const rejected = new Set<number>();
@@ -172,7 +177,7 @@ export function groupScenario(
     },
     kernels: { ...simKernels, crc32: (bytes, start) => crc32(bytes, start) },
     factory: {
-      start: (ports, node) => startGroupNode(ports, configOf(node, options.founders ?? nodes, options.settings)),
+      start: (ports, node) => startGroupNode(ports, configOf(node, options.founders ?? nodes, settings)),
     },
     isReady: (running) => {
       if (running.length < nodes || !running.some((n) => n.group.isReadyLeader)) return false;
