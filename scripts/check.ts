@@ -31,11 +31,12 @@ function planSteps(reports: string): readonly Step[] {
     tool("build", ["tsc", "-b", "--pretty", "false"], 120 * seconds),
     tool("lint", ["oxlint"], 120 * seconds),
     tool("format", ["biome", "format", "."], 60 * seconds),
-    tests(reports, "e2e", ["build"], 480 * seconds),
-    tests(reports, "sim", [], 240 * seconds),
-    tests(reports, "unit", [], 180 * seconds),
-    tests(reports, "scenario", [], 120 * seconds),
+    tests(reports, "e2e", ["build"], 1_500 * seconds),
+    tests(reports, "sim", [], 600 * seconds),
+    tests(reports, "unit", [], 400 * seconds),
+    tests(reports, "scenario", [], 400 * seconds),
     tests(reports, "tidy", ["build"], 120 * seconds),
+    tool("mutants", ["node", "scripts/mutants.ts", "--sample", "5", "--seed", "1"], 600 * seconds),
   ];
 }
 

@@ -274,7 +274,16 @@ class Stories {
       leader: cluster.leader,
       cores: cluster.ids.map((id) => {
         const { role, term, commit, last, damaged, configuration } = cluster.core(id).status();
-        return { id, role, term, commit, last, damaged, of: incomingVoters(configuration), and: configuration.outgoing };
+        return {
+          id,
+          role,
+          term,
+          commit,
+          last,
+          damaged,
+          of: incomingVoters(configuration),
+          and: configuration.outgoing,
+        };
       }),
     });
     cluster.run(ELECTION_MS);
@@ -362,7 +371,9 @@ class Stories {
     if (a === b) return;
     const cluster = this.#cluster;
     const cuts = cluster.ids.flatMap((x) =>
-      cluster.ids.filter((y) => cluster.isCut(x, y) && !(x === a && y === b) && !(x === b && y === a)).map((y) => [x, y] as const),
+      cluster.ids
+        .filter((y) => cluster.isCut(x, y) && !(x === a && y === b) && !(x === b && y === a))
+        .map((y) => [x, y] as const),
     );
     cluster.heal();
     for (const [x, y] of cuts) cluster.cut(x, y);

@@ -163,15 +163,18 @@ describe("PMS §2.4 progress", () => {
 describe("PTP §2.1, PMS §2.5 ballots", () => {
   test("B1: two proposers draw from disjoint sets, and one never draws a number twice", () => {
     const drawn = new Set<Ballot>();
-    let seen = NO_BALLOT;
+    const seen = new Map<NodeId, Ballot>();
     for (let i = 0; i < 50; i++) {
       for (const node of ids(3)) {
-        const ballot = ballotAbove(seen, 0, node);
+        const ballot = ballotAbove(seen.get(node) ?? NO_BALLOT, 0, node);
         if (ballot === undefined) throw new Error("Cannot draw: rounds have run out");
         expect(drawn.has(ballot)).toBe(false);
         expect(nodeOf(ballot)).toBe(node);
         drawn.add(ballot);
-        if (node === 1 + (i % 3)) seen = ballot;
+        // It promises its own ballot to itself; one other hears of it, if that has seen nothing above.
+        for (const who of [node, nodeId(1 + (i % 3))]) {
+          if ((seen.get(who) ?? NO_BALLOT) < ballot) seen.set(who, ballot);
+        }
       }
     }
   });

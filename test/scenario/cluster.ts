@@ -31,10 +31,10 @@ import type {
   Role,
   StepOutcome,
 } from "../../src/consensus/contract/core.ts";
-import { chainHash, isSticky, type LogRecord, RecordKind } from "../../src/consensus/contract/record.ts";
-import { type Lens, SafetyObserver } from "./safety.ts";
+import { isSticky, type LogRecord, RecordKind } from "../../src/consensus/contract/record.ts";
+import { type Lens, type Safety, SafetyObserver } from "./safety.ts";
 
-export type Tunables = Omit<CoreOptions, "id" | "random" | "crc32" | "priority">;
+export type Tunables = Omit<CoreOptions, "id" | "incarnation" | "random" | "crc32" | "priority">;
 
 export const defaultTunables: Tunables = {
   heartbeatMs: 50,
@@ -113,6 +113,7 @@ interface OpenWrite {
 export interface Machine {
   readonly id: NodeId;
   /** Which data folder stands behind the id. */
+  /** Even: these folders lose all or nothing, and so do not know what they lost. */
   incarnation: number;
   core: ConsensusCore | undefined;
   life: number;
@@ -134,15 +135,18 @@ export interface Machine {
 
 const linkKey = (from: NodeId, to: NodeId): string => `${from}>${to}`;
 
+/** Raft's vote, or the promise of a Paxos acceptor. */
+export const isVote = (kind: RecordKind): boolean => kind === RecordKind.vote || kind === RecordKind.promise;
+
 function toDisk(machine: Machine, records: readonly LogRecord[]): void {
   machine.disk.push(...records);
-  if (records.some((r) => r.kind === RecordKind.vote)) machine.lostVoteTerm = undefined; // a newer one says all
+  if (records.some((r) => isVote(r.kind))) machine.lostVoteTerm = undefined; // a newer one says all
 }
 
 export class Cluster {
   nowMs = 0;
   readonly machines: Map<NodeId, Machine> = new Map();
-  readonly safety: SafetyObserver;
+  readonly safety: Safety;
   flights: Flight[] = [];
   transfers: Transfer[] = [];
   /** Snapshots leave and arrive by themselves; false: they wait for `finishTransfer`. */
@@ -157,11 +161,12 @@ export class Cluster {
   readonly #cut = new Set<string>();
   readonly #held = new Set<string>();
   #reads = 0;
+  #marks = 0;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.#tunables = { ...defaultTunables, ...options.tunables };
-    this.safety = new SafetyObserver({ lens: options.lens, crc32 });
+    this.safety = options.lens?.watch?.(crc32) ?? new SafetyObserver({ lens: options.lens, crc32 });
     this.delay = () => options.latencyMs ?? 1;
     for (const member of options.founders.members) this.add(member.id, options.founders);
   }
@@ -204,7 +209,7 @@ export class Cluster {
     const clock = this.#options.clock?.(id) ?? { offsetMs: 0, rate: 1 };
     this.machines.set(id, {
       id,
-      incarnation: 1,
+      incarnation: 2,
       core: undefined,
       life: 0,
       disk: [],
@@ -227,12 +232,12 @@ export class Cluster {
     assert(machine.core === undefined, "a machine that is down", { id });
     machine.life++;
     const start = machine.checkpoint;
-    const { readable, damagedUpTo } = readDisk(machine.disk, start);
+    const { readable, damagedUpTo } = this.safety.readDisk(machine.disk, start);
     machine.damagedUpTo ??= damagedUpTo;
     const random = this.#options.random(id);
     const priority = this.#options.priority?.(id) ?? 0;
     const core = this.#options.factory(
-      { ...this.#tunables, id, random, priority, crc32 },
+      { ...this.#tunables, id, incarnation: machine.incarnation, random, priority, crc32 },
       {
         start,
         records: [...machine.disk],
@@ -243,7 +248,8 @@ export class Cluster {
     );
     machine.applied = machine.checkpoint.index;
     machine.core = core;
-    this.safety.started(id, { start, readable, damagedUpTo: machine.damagedUpTo ?? 0 }, core.status());
+    const { incarnation } = machine;
+    this.safety.started(id, { start, readable, damagedUpTo: machine.damagedUpTo ?? 0, incarnation }, core.status());
     this.safety.appliedFrom(id, machine.applied);
   }
 
@@ -283,7 +289,7 @@ export class Cluster {
   damageVote(id: NodeId): void {
     const machine = this.machine(id);
     assert(machine.core === undefined, "only a stopped machine is damaged", { id });
-    const at = machine.disk.findLastIndex((record) => record.kind === RecordKind.vote);
+    const at = machine.disk.findLastIndex((record) => isVote(record.kind));
     const vote = machine.disk[at];
     assert(vote !== undefined, "a vote on the disk", { id });
     machine.disk.splice(at, 1);
@@ -295,7 +301,7 @@ export class Cluster {
   wipe(id: NodeId): void {
     const machine = this.machine(id);
     assert(machine.core === undefined, "only a stopped machine is wiped", { id });
-    machine.incarnation++;
+    machine.incarnation += 2;
     machine.disk = [];
     machine.checkpoint = { index: logIndex(0), term: term(0), chain: 0, configuration: EMPTY_CONFIGURATION };
     machine.damagedUpTo = undefined;
@@ -332,7 +338,14 @@ export class Cluster {
   }
 
   change(id: NodeId, members: readonly Member[]): StepOutcome {
-    return this.#answered(this.input(id, { type: "change", members }));
+    if (this.safety.changing === undefined) return this.#answered(this.input(id, { type: "change", members }));
+    const mark = String(++this.#marks);
+    const base = this.core(id).status().configuration;
+    const least = Math.min(...members.map((m) => m.id));
+    const marked = members.map((m) => (m.id === least ? { ...m, address: `${m.address.split("#")[0]}#${mark}` } : m));
+    const outcome = this.#answered(this.input(id, { type: "change", members: marked }));
+    if (outcome.type === "accepted") this.safety.changing(mark, base);
+    return outcome;
   }
 
   transfer(id: NodeId, to: NodeId): StepOutcome {
@@ -363,7 +376,8 @@ export class Cluster {
     if (machine.core !== undefined) {
       this.input(id, { type: "durable", ticket: write.ticket });
       const repairedTo = machine.damagedUpTo;
-      if (repairedTo !== undefined && !this.core(id).status().damaged) machine.damagedUpTo = undefined;
+      if (repairedTo !== undefined && machine.open.length === 0 && !this.core(id).status().damaged)
+        machine.damagedUpTo = undefined;
     }
   }
 
@@ -618,37 +632,4 @@ export class Cluster {
     assert(at >= 0, "still under way");
     list.splice(at, 1);
   }
-}
-
-/**
- * What a WAL's records say after `start`: the entries that go on from there, link by link, and, beyond a gap, the highest
- * index that may have been acknowledged.
- */
-function readDisk(
-  disk: readonly LogRecord[],
-  start: LogStart,
-): { readonly readable: readonly LogRecord[]; readonly damagedUpTo: LogIndex | undefined } {
-  let log: LogRecord[] = [];
-  for (const record of disk) {
-    if (record.kind === RecordKind.start) log = [];
-    else if (!isSticky(record.kind)) {
-      while ((log.at(-1)?.index ?? 0) >= record.index) log.pop();
-      log.push(record);
-    }
-  }
-  const atStart = log.find((record) => record.index === start.index);
-  if (atStart !== undefined && atStart.chain !== start.chain) return { readable: [], damagedUpTo: undefined };
-  const above = log.filter((record) => record.index > start.index);
-  const readable: LogRecord[] = [];
-  let { index, chain } = start;
-  for (const record of above) {
-    if (record.index !== index + 1 || record.chain !== chainHash(chain, record.term, record.bodyCrc)) break;
-    readable.push(record);
-    index = record.index;
-    chain = record.chain;
-  }
-  // Right after the start a break means the rest of a log that a snapshot replaced, unless an index is missing.
-  const next = above[readable.length];
-  const isHole = next !== undefined && (readable.length > 0 || next.index !== start.index + 1);
-  return { readable, damagedUpTo: isHole ? above.at(-1)?.index : undefined };
 }

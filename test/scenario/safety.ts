@@ -22,8 +22,8 @@
  * Source  Ongaro & Ousterhout 2014, figure 3 (I1–I4) and section 5.6; Ongaro 2014, sections 3.8 (I5–I7) and 6.4 (I8).
  */
 import { assert } from "../../src/base/assert.ts";
-import type { NodeId } from "../../src/base/ids.ts";
-import { incomingVoters } from "../../src/consensus/contract/configuration.ts";
+import type { LogIndex, NodeId } from "../../src/base/ids.ts";
+import { type Configuration, incomingVoters } from "../../src/consensus/contract/configuration.ts";
 import type { CoreStatus, LogStart, StepOutcome } from "../../src/consensus/contract/core.ts";
 import { chainHash, isSticky, type LogRecord, RecordKind } from "../../src/consensus/contract/record.ts";
 import { hasQuorum } from "../../src/consensus/quorum/quorum.ts";
@@ -34,14 +34,59 @@ export type Claim =
   | { readonly type: "voted"; readonly term: number; readonly candidate: NodeId }
   | { readonly type: "term"; readonly term: number };
 
+/** What a machine's disk gives back at a start. */
+export interface ReadDisk {
+  readonly readable: readonly LogRecord[];
+  /** Where the disk itself shows that something is missing below. */
+  readonly damagedUpTo: LogIndex | undefined;
+}
+
+export interface StartOfLife {
+  readonly start: LogStart;
+  readonly readable: readonly LogRecord[];
+  readonly damagedUpTo: number;
+  /** Of the data folder. */
+  readonly incarnation: number;
+}
+
+/** What a cluster tells whoever watches it, and asks of him. Each engine family has its own: `SafetyObserver`, `PaxosSafety`. */
+export interface Safety {
+  readonly committed: number;
+  committedChain(index: number): number | undefined;
+  durableLast(id: NodeId): number;
+  readDisk(disk: readonly LogRecord[], start: LogStart): ReadDisk;
+  started(id: NodeId, life: StartOfLife, status: CoreStatus): void;
+  crashed(id: NodeId, survived: readonly LogRecord[]): void;
+  wiped(id: NodeId): void;
+  persisted(id: NodeId, ticket: number, records: readonly LogRecord[]): void;
+  synced(id: NodeId, ticket: number): void;
+  installing(id: NodeId, start: LogStart): void;
+  appliedFrom(id: NodeId, index: number): void;
+  sent(id: NodeId, to: NodeId, frame: Uint8Array): void;
+  proposed(id: NodeId, body: string, outcome: StepOutcome): void;
+  /** A change of members was accepted; `mark` stands in its first member's address. Only of watchers that want marks. */
+  changing?(mark: string, base: Configuration): void;
+  asked(id: NodeId, context: number): void;
+  granted(id: NodeId, context: number, index: number | undefined): void;
+  openReads(id: NodeId): readonly number[];
+  leaseShown(id: NodeId, commit: number): void;
+  committing(id: NodeId, records: readonly LogRecord[], body: (record: LogRecord) => string): void;
+  applied(id: NodeId, record: LogRecord): void;
+  stepped(id: NodeId, before: CoreStatus, after: CoreStatus): void;
+}
+
 /** The observer's window into one engine: its frames and the bodies of its vote records. */
 export interface Lens {
+  /** Watches a cluster of this engine; without it `SafetyObserver` does, which knows logs without holes. */
+  readonly watch?: (crc32: (bytes: Uint8Array) => number) => Safety;
   /** What must be durable at the sender when the frame leaves. */
   claims(frame: Uint8Array, link: { readonly from: NodeId; readonly to: NodeId }): readonly Claim[];
   /** Whom a vote record names; undefined: it only records the term; `unreadable`: a vote that it does not know any more. */
   votedFor(record: LogRecord): NodeId | "unreadable" | undefined;
   /** I10 holds for this engine. */
   readonly ownTermOnly: boolean;
+  /** How a term reads in a trace; absent: as the number it is. */
+  term?(term: number): string;
   /** One line for a trace. */
   describe(frame: Uint8Array): string;
 }
@@ -108,7 +153,7 @@ interface Watched {
   damagedUpTo: number;
 }
 
-export class SafetyObserver {
+export class SafetyObserver implements Safety {
   readonly #nodes = new Map<NodeId, Watched>();
   readonly #lens: Lens | undefined;
   readonly #leaders = new Map<number, { readonly id: NodeId; readonly life: number }>();
@@ -134,6 +179,10 @@ export class SafetyObserver {
   /** Chain of the committed log at an index from 1. */
   committedChain(index: number): number | undefined {
     return index === 0 ? 0 : this.#committed[index - 1]?.chain;
+  }
+
+  readDisk(disk: readonly LogRecord[], start: LogStart): ReadDisk {
+    return readDisk(disk, start);
   }
 
   /** What a node's disk holds now. */
@@ -584,4 +633,34 @@ export class SafetyObserver {
     assert(node !== undefined, "a node that was started", { id });
     return node;
   }
+}
+
+/**
+ * What a WAL's records say after `start`: the entries that go on from there, link by link, and, beyond a gap, the highest
+ * index that may have been acknowledged.
+ */
+function readDisk(disk: readonly LogRecord[], start: LogStart): ReadDisk {
+  let log: LogRecord[] = [];
+  for (const record of disk) {
+    if (record.kind === RecordKind.start) log = [];
+    else if (!isSticky(record.kind)) {
+      while ((log.at(-1)?.index ?? 0) >= record.index) log.pop();
+      log.push(record);
+    }
+  }
+  const atStart = log.find((record) => record.index === start.index);
+  if (atStart !== undefined && atStart.chain !== start.chain) return { readable: [], damagedUpTo: undefined };
+  const above = log.filter((record) => record.index > start.index);
+  const readable: LogRecord[] = [];
+  let { index, chain } = start;
+  for (const record of above) {
+    if (record.index !== index + 1 || record.chain !== chainHash(chain, record.term, record.bodyCrc)) break;
+    readable.push(record);
+    index = record.index;
+    chain = record.chain;
+  }
+  // Right after the start a break means the rest of a log that a snapshot replaced, unless an index is missing.
+  const next = above[readable.length];
+  const isHole = next !== undefined && (readable.length > 0 || next.index !== start.index + 1);
+  return { readable, damagedUpTo: isHole ? above.at(-1)?.index : undefined };
 }

@@ -252,7 +252,7 @@ class ScriptRun {
     this.#cluster = new Cluster({
       factory: this.#engine.factory,
       lens: this.#engine.lens,
-      founders: { members: ids.map((id) => ({ ...member(id), incarnation: 1 })), outgoing: [] },
+      founders: { members: ids.map((id) => ({ ...member(id), incarnation: 2 })), outgoing: [] },
       tunables: tunables as Partial<Tunables>, // a wrong name changes nothing and shows in the trace
       // Left alone, nodes stand in the order of their ids, far enough apart that the first wins.
       random: (id) => () => this.#draws.get(id) ?? Math.min(0.99, (id - 1) / 10),
@@ -340,16 +340,19 @@ class ScriptRun {
       case "event":
         return this.#event(fact.id, fact.before, fact.event);
       case "outcome":
-        return this.#say(fact.id, describeOutcome(fact.input, fact.outcome));
+        return this.#say(
+          fact.id,
+          describeOutcome(fact.input, fact.outcome, (t) => this.#term(t)),
+        );
       case "applied":
-        return this.#say(fact.id, `applies ${fact.records.map(describeEntry).join(", ")}`);
+        return this.#say(fact.id, `applies ${fact.records.map((r) => this.#entry(r)).join(", ")}`);
       case "read": {
         const { context, index } = fact.grant;
         return this.#say(fact.id, index === undefined ? `read ${context}: ask again` : `read ${context}: at ${index}`);
       }
       case "snapshot": {
         const { index, term } = fact.start;
-        return this.#say(fact.id, `snapshot at ${index}@${term} for n${fact.peer} ${fact.phase}`);
+        return this.#say(fact.id, `snapshot at ${index}@${this.#term(term)} for n${fact.peer} ${fact.phase}`);
       }
       case "sent":
         if (!this.#detail) return;
@@ -375,7 +378,7 @@ class ScriptRun {
     switch (event.type) {
       case "role": {
         const leader = event.leader === undefined || event.leader === id ? "" : ` of n${event.leader}`;
-        this.#trace.push(`n${id}@${event.term} ${before} → ${event.role}${leader} (${event.why})`);
+        this.#trace.push(`n${id}@${this.#term(event.term)} ${before} → ${event.role}${leader} (${event.why})`);
         return;
       }
       case "configuration": {
@@ -410,7 +413,8 @@ class ScriptRun {
   #log(cluster: Cluster, id: NodeId): void {
     const { first, last } = cluster.core(id).status();
     const terms: string[] = [];
-    for (let i = first; i <= last; i = logIndex(i + 1)) terms.push(`${i}@${cluster.core(id).startAt(i)?.term}`);
+    for (let i = first; i <= last; i = logIndex(i + 1))
+      terms.push(`${i}@${this.#term(cluster.core(id).startAt(i)?.term)}`);
     this.#say(id, `log ${terms.join(" ")}`);
   }
 
@@ -426,15 +430,27 @@ class ScriptRun {
         return `term ${record.term}${candidate === undefined ? "" : ` vote n${candidate}`}`;
       }
       case RecordKind.start:
-        return `start after ${record.index}@${record.term}`;
+        return `start after ${record.index}@${this.#term(record.term)}`;
+      case RecordKind.promise:
+        return `promise ${this.#term(record.term)}`;
+      case RecordKind.chosen:
+        return `chosen up to ${record.index}`;
       default:
-        return describeEntry(record);
+        return this.#entry(record);
     }
+  }
+
+  #entry(record: LogRecord): string {
+    return describeEntry(record, this.#term(record.term));
+  }
+
+  #term(term: number | undefined): string {
+    return term === undefined ? "?" : (this.#engine.lens.term?.(term) ?? String(term));
   }
 
   #say(id: NodeId, what: string): void {
     const { core } = this.#running().machine(id);
-    this.#trace.push(`n${id}@${core?.term ?? "-"} ${what}`);
+    this.#trace.push(`n${id}@${core === undefined ? "-" : this.#term(core.term)} ${what}`);
   }
 }
 
@@ -453,13 +469,15 @@ function parseMember(cluster: Cluster, word: string): Member {
   return { ...member(id, "learner", role === "promote"), incarnation };
 }
 
-function describeEntry(record: LogRecord): string {
-  const place = `${record.index}@${record.term}`;
+function describeEntry(record: LogRecord, term: string): string {
+  const place = `${record.index}@${term}`;
   switch (record.kind) {
+    case RecordKind.acceptedCommand:
     case RecordKind.command: {
       const text = fromUtf8(record.body);
       return `${place} ${text.length > 8 ? `${text.slice(0, 6)}…` : text}`;
     }
+    case RecordKind.acceptedNoop:
     case RecordKind.noop:
       return `${place} (noop)`;
     default:
@@ -475,7 +493,7 @@ function describeConfiguration(configuration: Configuration): string {
   return parts.join(", ");
 }
 
-function describeOutcome(input: Input, outcome: StepOutcome): string {
+function describeOutcome(input: Input, outcome: StepOutcome, term: (term: number) => string): string {
   const what =
     input.type === "propose"
       ? shorten(fromUtf8(input.body))
@@ -483,7 +501,7 @@ function describeOutcome(input: Input, outcome: StepOutcome): string {
         ? `transfer to n${input.to}`
         : input.type;
   if (outcome.type === "accepted")
-    return `accepts ${what}${input.type === "transfer" ? "" : ` at ${outcome.index}@${outcome.term}`}`;
+    return `accepts ${what}${input.type === "transfer" ? "" : ` at ${outcome.index}@${term(outcome.term)}`}`;
   const hint = outcome.leader === undefined ? "" : `, ask n${outcome.leader}`;
   return `refuses ${what} (${outcome.reason}${hint})`;
 }

@@ -52,3 +52,14 @@ test("AckRing.at() stops outside the open slots", () => {
   expect(() => ring.at(4)).toThrow();
   expect(() => ring.at(2)).toThrow();
 });
+
+test("a slot opened where an acknowledged one stood, a turn of the ring before, begins with nobody", () => {
+  const ring = new AckRing(1);
+  for (let slot = 1; slot <= 200; slot++) {
+    ring.push();
+    expect(ring.at(slot)).toBe(0);
+    ring.mark(slot, slot, slot % 5);
+    expect(ring.at(slot)).toBe(1 << (slot % 5));
+    ring.shift();
+  }
+});

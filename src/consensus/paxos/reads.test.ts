@@ -16,14 +16,14 @@ describe("P11: PaxosReads", () => {
     expect(reads.take(yes)).toEqual([]);
   });
 
-  test("asks anew when the ballot changes", () => {
+  test("asks anew when an era ends, and for all of it", () => {
     const reads = new PaxosReads();
     reads.add(7, logIndex(3));
     reads.begin();
-    reads.renew();
+    reads.renew(logIndex(5));
     expect(reads.take(yes)).toEqual([]);
     reads.begin();
-    expect(reads.take(yes)).toEqual([{ context: 7, index: 3 }]);
+    expect(reads.take(yes)).toEqual([{ context: 7, index: 5 }]);
   });
 
   test("holds reads until the leadership is open, then gives them the index of that moment", () => {
