@@ -30,13 +30,46 @@ import type { SimHost } from "./sim/world.ts";
 export { ByteReader, ByteWriter, fromUtf8, utf8 } from "./base/bytes.ts";
 export type { Codec, MachineSnapshot, StateMachine } from "./group/state-machine.ts";
 export type { Ports } from "./ports/ports.ts";
+export { type AnomalyName, anomalyNames, forbids, type Level, levels, meaningOf } from "./sim/checkers/anomalies.ts";
+export {
+  type QueueInput,
+  queueModel,
+  type QueueOutput,
+  type SetInput,
+  setModel,
+  type SetOutput,
+} from "./sim/checkers/collection-models.ts";
 export { History, type Operation } from "./sim/checkers/history.ts";
-export { checkLinearizability } from "./sim/checkers/linearizability.ts";
+export { checkLinearizability, type CheckOptions, type Model, type Verdict } from "./sim/checkers/linearizability.ts";
 export { checkListAppend } from "./sim/checkers/list-append.ts";
-export { kvModel, registerModel } from "./sim/checkers/models.ts";
-export { checkRwRegister } from "./sim/checkers/rw-register.ts";
-export { type AppendOp, type RegisterOp, type Transaction, TransactionHistory } from "./sim/checkers/transaction.ts";
-export { type TxnCheckOptions, type TxnVerdict, verdictText } from "./sim/checkers/txn-verdict.ts";
+export { type LockInput, lockModel, type LockOutput } from "./sim/checkers/lock-model.ts";
+export {
+  type KvInput,
+  kvModel,
+  type KvOutput,
+  type RegisterInput,
+  registerModel,
+  type RegisterOutput,
+} from "./sim/checkers/models.ts";
+export { checkRwRegister, type VersionSources } from "./sim/checkers/rw-register.ts";
+export {
+  type AppendOp,
+  type RegisterOp,
+  type Transaction,
+  TransactionHistory,
+  type TxnValue,
+} from "./sim/checkers/transaction.ts";
+export { executeListAppend, executeRwRegister, type ExecutionOptions } from "./sim/checkers/txn-executor.ts";
+export { makeStore, type StoreTransaction, type TxnStore } from "./sim/checkers/txn-stores.ts";
+export {
+  type Anomaly,
+  type AnomalyExample,
+  type TxnCheckOptions,
+  type TxnVerdict,
+  verdictText,
+} from "./sim/checkers/txn-verdict.ts";
+export { type PlannedOp, TxnWorkload, type WorkloadOptions } from "./sim/checkers/txn-workload.ts";
+export { type Describe, violationText } from "./sim/checkers/violation-text.ts";
 export type { Fault, FaultKind, FaultPlan } from "./sim/faults.ts";
 export type { KillPointOptions, KillPointsResult } from "./sim/kill-points.ts";
 export { type GroupSimNode, replicatedGroup, type ReplicatedGroupOptions } from "./sim/replicated-group.ts";

@@ -23,7 +23,7 @@ const meanings = {
   G1b: "a transaction read a value that its writer went on to replace",
   G1c: "transactions saw each other's effects in a circle",
   "dirty-update": "a committed write builds on that of an aborted transaction",
-  "incompatible-order": "two reads of one list disagree on its order",
+  "incompatible-order": "two reads of one list, or a read and a writer, disagree on its order",
   internal: "a transaction did not see its own writes, or saw a key change under it",
   "lost-update": "two transactions read one version of a key, and both replaced it",
   "G-single": "a transaction saw part of another's effects: a cycle with one missed write",

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Prng } from "../../base/prng.ts";
 import { History, type Operation } from "./history.ts";
-import { checkLinearizability, type Model } from "./linearizability.ts";
+import { checkLinearizability } from "./linearizability.ts";
 import {
   type KvInput,
   type KvOutput,
@@ -11,6 +11,8 @@ import {
   type RegisterOutput,
   registerModel,
 } from "./models.ts";
+import { kvHistory } from "./testing/linear-histories.ts";
+import { isLinearizable } from "./testing/linear-oracle.ts";
 import { violationText } from "./violation-text.ts";
 
 type RegisterOp = Operation<RegisterInput, RegisterOutput>;
@@ -38,26 +40,6 @@ function cas(
 
 function verdict(operations: readonly RegisterOp[]): string {
   return checkLinearizability(registerModel, operations).type;
-}
-
-/** Tries every order of every choice of unknown operations: the definition itself, for small histories. */
-function naive<S, I, O>(model: Model<S, I, O>, operations: readonly Operation<I, O>[]): boolean {
-  const search = (state: S, left: readonly Operation<I, O>[]): boolean => {
-    if (left.every((o) => o.end === INFINITY)) return true;
-    const firstEnd = Math.min(...left.map((o) => o.end));
-    return left.some((o) => {
-      if (o.call > firstEnd) return false;
-      const next = model.step(state, o.input, o.output);
-      return (
-        next !== undefined &&
-        search(
-          next,
-          left.filter((other) => other !== o),
-        )
-      );
-    });
-  };
-  return search(model.init(), operations);
 }
 
 describe("checkLinearizability() on known histories", () => {
@@ -130,18 +112,6 @@ describe("checkLinearizability() on known histories", () => {
     expect(result).toMatchObject({ type: "violation", partition: "x", stuck: stale });
     if (result.type === "violation") expect(result.order).toHaveLength(2);
   });
-
-  it("tells a search that was cut short from an answer", () => {
-    // Sixty clients at once, and values that are written again and again: too many orders to try them all.
-    const stuck = busyHistory(new Prng(2), 5_000, 60, 0.05, 4);
-    expect(checkLinearizability(registerModel, stuck, { stepsMax: 1_000 })).toMatchObject({
-      type: "unknown",
-      why: "steps",
-    });
-    let asked = 0;
-    const isOver = (): boolean => ++asked > 1;
-    expect(checkLinearizability(registerModel, stuck, { isOver })).toMatchObject({ type: "unknown", why: "time" });
-  });
 });
 
 describe("checkLinearizability() beside its naive twin", () => {
@@ -175,7 +145,7 @@ describe("checkLinearizability() beside its naive twin", () => {
           }
           return cas(call, end, what.from, what.to, end === INFINITY ? undefined : what.swapped);
         });
-        const expected = naive(registerModel, operations) ? "ok" : "violation";
+        const expected = isLinearizable(registerModel, operations) ? "ok" : "violation";
         seen[expected]++;
         expect(verdict(operations)).toBe(expected);
       }),
@@ -189,7 +159,7 @@ describe("checkLinearizability() beside its naive twin", () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
         const operations = kvHistory(new Prng(seed), 7, 0.3, 0.15);
-        const expected = naive(kvModel, operations) ? "ok" : "violation";
+        const expected = isLinearizable(kvModel, operations) ? "ok" : "violation";
         seen[expected]++;
         expect(checkLinearizability(kvModel, operations).type).toBe(expected);
       }),
@@ -198,176 +168,6 @@ describe("checkLinearizability() beside its naive twin", () => {
     expect(Math.min(seen.ok, seen.violation)).toBeGreaterThan(100);
   });
 });
-
-/** A history that a real store produced, one key, overlapping calls; some ends unknown; some answers spoiled. */
-function kvHistory(
-  prng: Prng,
-  count: number,
-  unknownChance: number,
-  lieChance: number,
-  clients = 3,
-): Operation<KvInput, KvOutput>[] {
-  let value: string | undefined;
-  let modRevision = 0;
-  let revision = 1;
-  const busyUntil = new Array<number>(clients).fill(0);
-  const operations: Operation<KvInput, KvOutput>[] = [];
-  for (let i = 0; i < count; i++) {
-    const at = (i + 1) * 10; // where it takes effect; calls and ends lie around it
-    const client = prng.below(clients);
-    const call = Math.max((busyUntil[client] ?? 0) + 1, at - prng.below(25)) - prng.unit() * 0.5;
-    if (call >= at) continue;
-    const unknown = prng.chance(unknownChance);
-    const happens = !unknown || prng.chance(0.5);
-    const end = unknown ? INFINITY : at + 1 + prng.below(25);
-    busyUntil[client] = unknown ? at : end;
-    const kind = prng.below(4);
-    let input: KvInput;
-    let output: KvOutput;
-    if (kind === 0) {
-      input = { type: "get", key: "k" };
-      output = { type: "get", value, modRevision };
-      if (prng.chance(lieChance)) output = { type: "get", value, modRevision: modRevision + 1 };
-    } else if (kind === 1) {
-      input = { type: "put", key: "k", value: `v${i}` };
-      if (happens) {
-        revision += 1 + prng.below(2);
-        value = `v${i}`;
-        modRevision = revision;
-      }
-      output = { type: "put", revision: prng.chance(lieChance) ? revision - 3 : revision };
-    } else if (kind === 2) {
-      const expected = prng.chance(0.7) ? modRevision : prng.below(revision + 1);
-      input = { type: "cas", key: "k", expected, value: `c${i}` };
-      const swapped = expected === modRevision;
-      if (happens && swapped) {
-        revision++;
-        value = `c${i}`;
-        modRevision = revision;
-      }
-      output = { type: "cas", swapped: prng.chance(lieChance) ? !swapped : swapped, revision };
-    } else {
-      input = { type: "delete", key: "k" };
-      const deleted = value !== undefined;
-      if (happens && deleted) {
-        revision++;
-        value = undefined;
-        modRevision = 0;
-      }
-      output = { type: "delete", deleted: prng.chance(lieChance) ? !deleted : deleted, revision };
-    }
-    operations.push({ client, call, end, input, output: unknown ? undefined : output });
-  }
-  return operations;
-}
-
-describe("checkLinearizability() on long histories", () => {
-  it("decides 10,000 operations of 10 clients on one key, 3 % of them unknown, in steps that grow with its length", () => {
-    const operations = kvHistory(new Prng(3), 14_000, 0.03, 0, 10).slice(0, 10_000);
-    expect(operations).toHaveLength(10_000);
-    const result = checkLinearizability(kvModel, operations);
-    expect(result.type).toBe("ok");
-    expect(result.steps).toBeLessThan(500_000); // about half a second
-  });
-
-  it.each(["never written", "written and overwritten long ago"])(
-    "finds one read of a value %s, near the end of 1,000 operations of which some are unknown",
-    (what) => {
-      const operations = kvHistory(new Prng(4), 1_400, 0.02, 0, 10).slice(0, 1_000);
-      const isRead = (o: Operation<KvInput, KvOutput>): boolean =>
-        o.output?.type === "get" && o.output.value !== undefined;
-      const index = operations.findIndex((o, i) => i > 900 && isRead(o));
-      const old = operations.find((o, i) => i > 700 && isRead(o));
-      const lie = operations[index];
-      expect(lie !== undefined && old !== undefined).toBe(true);
-      const output = what === "never written" ? ({ type: "get", value: what, modRevision: 7 } as const) : old?.output;
-      if (lie !== undefined) operations[index] = { ...lie, output };
-      expect(checkLinearizability(kvModel, operations)).toMatchObject({ type: "violation", stuck: operations[index] });
-    },
-  );
-});
-
-/** Clients that always have a call open, on one register, with values written once (or few of them, again and again): the effect lies anywhere in the call. */
-function busyHistory(prng: Prng, count: number, clients: number, unknownChance: number, values = 1e9): RegisterOp[] {
-  type Call = { readonly call: number; readonly input: RegisterInput; output: RegisterOutput | undefined };
-  let moment = 0;
-  let value: string | undefined;
-  const begin = (): Call => {
-    const kind = prng.below(10);
-    const fresh = `v${moment % values}`;
-    const from = prng.chance(0.7) ? value : "v0";
-    const inputs: readonly RegisterInput[] = [
-      { type: "read", key: "x" },
-      { type: "write", key: "x", value: fresh },
-      { type: "cas", key: "x", from, to: fresh },
-    ];
-    const input = inputs[kind < 5 ? 0 : kind < 8 ? 1 : 2] ?? { type: "read", key: "x" };
-    return { call: moment++, input, output: undefined };
-  };
-  const happen = (call: Call): void => {
-    const { input } = call;
-    if (input.type === "read") call.output = { type: "read", value };
-    else if (input.type === "write") {
-      value = input.value;
-      call.output = { type: "written" };
-    } else {
-      const swapped = value === input.from;
-      if (swapped) value = input.to;
-      call.output = { type: "cas", swapped };
-    }
-  };
-  const open = Array.from({ length: clients }, begin);
-  const operations: RegisterOp[] = [];
-  const unknown = (client: number, { call, input }: Call): void => {
-    operations.push({ client, call, input, end: INFINITY, output: undefined });
-  };
-  while (operations.length < count) {
-    const client = prng.below(clients);
-    const call = open[client] ?? begin();
-    if (call.output === undefined && prng.chance(unknownChance)) {
-      if (prng.chance(0.5)) happen(call);
-      unknown(client, call);
-      open[client] = begin();
-    } else if (call.output === undefined) {
-      happen(call);
-    } else {
-      operations.push({ client, call: call.call, input: call.input, end: moment++, output: call.output });
-      open[client] = begin();
-    }
-  }
-  for (const [client, call] of open.entries()) unknown(client, call);
-  return operations.sort((a, b) => a.call - b.call);
-}
-
-describe("checkLinearizability() under many clients", () => {
-  it.each([8, 32, 64])("decides 10,000 operations of %i clients on one register, 5 % of them unknown", (clients) => {
-    const operations = busyHistory(new Prng(1), 10_000, clients, 0.05);
-    const result = checkLinearizability(registerModel, operations);
-    expect(result.type).toBe("ok");
-    expect(result.steps).toBeLessThan(1_000_000);
-    const index = operations.findIndex((o, i) => i > 9_000 && o.input.type === "read" && o.output !== undefined);
-    const honest = operations[index];
-    const old = operations.find((o, i) => i > 4_000 && o.output?.type === "read" && o.output.value !== undefined);
-    if (honest === undefined || old === undefined) throw new Error("no such reads in this seed");
-    operations[index] = { ...honest, output: old.output };
-    const broken = checkLinearizability(registerModel, operations);
-    expect(broken).toMatchObject({ type: "violation", stuck: operations[index] });
-    if (broken.type !== "violation") return;
-    expect(broken.core.length).toBeLessThanOrEqual(4);
-    expect(naive(registerModel, broken.core.concat(writersOf(operations, broken.core)))).toBe(false); // V2
-  });
-});
-
-/** The writes of the values that some operations saw, as if their answers were not known. */
-function writersOf(operations: readonly RegisterOp[], seenBy: readonly RegisterOp[]): RegisterOp[] {
-  const seen = new Set(seenBy.map((o) => registerModel.values?.(o.input, o.output).saw));
-  return operations
-    .filter(
-      (o) =>
-        !seenBy.includes(o) && o.input.type !== "read" && seen.has(registerModel.values?.(o.input, undefined).writes),
-    )
-    .map((o) => ({ ...o, end: INFINITY, output: undefined }));
-}
 
 describe("checkLinearizability() explains a violation", () => {
   it("by the shortest prefix without an order, and an order of all before", () => {
@@ -417,32 +217,16 @@ describe("checkLinearizability() explains a violation", () => {
         operations
           .filter((o) => o.call < moment)
           .map((o) => (o.end <= moment ? o : { ...o, end: INFINITY, output: undefined }));
-      expect(naive(kvModel, until(stuck.end))).toBe(false);
-      expect(naive(kvModel, until(stuck.end - 0.001))).toBe(true);
+      expect(isLinearizable(kvModel, until(stuck.end))).toBe(false);
+      expect(isLinearizable(kvModel, until(stuck.end - 0.001))).toBe(true);
       const weaker = until(stuck.end).flatMap((o) => {
         if (core.some((c) => c.call === o.call)) return [o];
         const changedNothing = o.output !== undefined && kvModel.isRead?.(o.input, o.output) === true;
         return changedNothing ? [] : [{ ...o, end: INFINITY, output: undefined }];
       });
-      expect([seed, naive(kvModel, weaker)]).toEqual([seed, false]);
+      expect([seed, isLinearizable(kvModel, weaker)]).toEqual([seed, false]);
     }
     expect(violations).toBeGreaterThan(100);
-  });
-});
-
-describe("checkLinearizability() on many keys", () => {
-  it("finds one lie among 10,000 operations on 20 keys", () => {
-    const operations = Array.from({ length: 20 }, (_, key) =>
-      kvHistory(new Prng(key), 700, 0.02, 0, 10)
-        .slice(0, 500)
-        .map((o) => ({ ...o, input: { ...o.input, key: `k${key}` } })),
-    ).flat();
-    expect(operations).toHaveLength(10_000);
-    expect(checkLinearizability(kvModel, operations).type).toBe("ok");
-    const index = operations.findIndex((o, i) => i > 7_000 && o.output?.type === "delete" && o.output.deleted);
-    const lie = operations[index];
-    if (lie !== undefined) operations[index] = { ...lie, output: { type: "delete", deleted: true, revision: 1 } };
-    expect(checkLinearizability(kvModel, operations)).toMatchObject({ type: "violation", partition: "k14" });
   });
 });
 

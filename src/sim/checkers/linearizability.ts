@@ -17,7 +17,8 @@
  * L3. Of completed operations that are the same, the one that ends first is taken first: in any order the two can be
  *     exchanged. To be the same, writes of values that nobody saw or names forget their value.
  * L4. An unknown operation is taken only where it makes something possible that was not.
- * L5. A place is not searched twice, nor one where more unknown operations are used up than at a place searched before.
+ * L5. Where answers carry revisions, nothing is taken that raises the revision above one that is still to be answered.
+ * L6. A place is not searched twice, nor one where more unknown operations are used up than at a place searched before.
  */
 import { assert } from "../../base/assert.ts";
 import { Prng } from "../../base/prng.ts";
@@ -45,8 +46,18 @@ export interface Model<State, Input, Output> {
   isDead?(state: State, input: Input): boolean;
   /** An operation with this output never changes the object, whatever its state; it may at most tell more about it. */
   isRead?(input: Input, output: Output): boolean;
+  /**
+   * For objects whose answers carry a revision that rises with every change: this operation surely took effect before the
+   * object's revision rose above `atMost`; with `raises`, it took effect when the revision was, or became, `atMost`.
+   */
+  revision?(input: Input, output: Output): RevisionOf | undefined;
   /** The one value, of those that `values` speaks of, that the object holds; undefined if none. */
   holds?(state: State): string | undefined;
+}
+
+export interface RevisionOf {
+  readonly atMost: number;
+  readonly raises: boolean;
 }
 
 export interface ValuesOf {
@@ -313,6 +324,7 @@ class Search<State, Input, Output> {
   readonly #twinSeen: Int32Array;
   #twinRound = 0;
   readonly #values = new Values();
+  readonly #revisions: Revisions;
   readonly #done: DoneSet;
   readonly #seen = new Seen();
   #completedLeft = 0;
@@ -354,6 +366,11 @@ class Search<State, Input, Output> {
     this.#classesByNeed = byNeed;
     for (const members of classes.values()) members.sort((a, b) => this.#callOf(a) - this.#callOf(b));
     this.#used = new Uint32Array(this.#classes.length);
+    this.#revisions = new Revisions(
+      items.map(({ operation: { input, output } }) =>
+        output === undefined ? undefined : model.revision?.(input, output),
+      ),
+    );
     this.#done = new DoneSet(items.length);
     this.#head = link(items);
   }
@@ -465,6 +482,7 @@ class Search<State, Input, Output> {
   }
 
   #tryMove(frame: Frame<State>, operation: number, from: Move<State>["from"]): Move<State> | undefined {
+    if (this.#revisions.isTooEarly(operation)) return undefined;
     const state = this.#step(frame.state, operation);
     if (state === undefined || this.#losesValue(frame.state, state, operation)) return undefined;
     const move = { operation, from, state };
@@ -553,6 +571,7 @@ class Search<State, Input, Output> {
       return;
     }
     if (saw !== undefined) this.#values.addWitness(saw, -1);
+    this.#revisions.take(move.operation);
     this.#done.flip(move.operation);
     unlink(from.call);
     if (from.call.match !== undefined) unlink(from.call.match);
@@ -570,6 +589,7 @@ class Search<State, Input, Output> {
       return;
     }
     if (saw !== undefined) this.#values.addWitness(saw, 1);
+    this.#revisions.putBack(move.operation);
     if (from.call.match !== undefined) relink(from.call.match);
     relink(from.call);
     this.#done.flip(move.operation);
@@ -580,6 +600,48 @@ class Search<State, Input, Output> {
 /** The operations that led to the last frame, in their order. */
 function taken<State>(frames: readonly Frame<State>[]): readonly number[] {
   return frames.flatMap((frame) => (frame.taken === undefined ? [] : [frame.taken.operation]));
+}
+
+/** L5: the completed operations by the revision they cannot come after, and the lowest of those that are left. */
+class Revisions {
+  readonly #of: readonly (RevisionOf | undefined)[];
+  /** Operations with a revision, by it; and the place of each in this order. */
+  readonly #order: readonly number[];
+  readonly #placeOf: Int32Array;
+  readonly #isTaken: Uint8Array;
+  /** All before this place are taken. */
+  #low = 0;
+
+  constructor(of: readonly (RevisionOf | undefined)[]) {
+    this.#of = of;
+    const atMost = (operation: number): number => of[operation]?.atMost ?? 0;
+    this.#order = [...of.keys()]
+      .filter((operation) => of[operation] !== undefined)
+      .sort((a, b) => atMost(a) - atMost(b));
+    this.#placeOf = new Int32Array(of.length);
+    for (const [place, operation] of this.#order.entries()) this.#placeOf[operation] = place;
+    this.#isTaken = new Uint8Array(this.#order.length);
+  }
+
+  /** It would raise the revision above that of an operation that is left. */
+  isTooEarly(operation: number): boolean {
+    const own = this.#of[operation];
+    const lowest = this.#order[this.#low];
+    return own?.raises === true && lowest !== undefined && (this.#of[lowest]?.atMost ?? 0) < own.atMost;
+  }
+
+  take(operation: number): void {
+    if (this.#of[operation] === undefined) return;
+    this.#isTaken[this.#placeOf[operation] as number] = 1; // one per operation
+    while (this.#isTaken[this.#low] === 1) this.#low++;
+  }
+
+  putBack(operation: number): void {
+    if (this.#of[operation] === undefined) return;
+    const place = this.#placeOf[operation] as number; // one per operation
+    this.#isTaken[place] = 0;
+    this.#low = Math.min(this.#low, place);
+  }
 }
 
 /** How many operations that are not done write each value, and how many completed ones saw it. */

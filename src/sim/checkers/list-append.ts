@@ -70,6 +70,7 @@ class ListAppendCheck {
     this.#findTookEffect();
     this.#findUnseen();
     for (const read of this.#reads) this.#checkRead(read);
+    this.#findTornAppends();
     this.#findDirtyUpdates();
     this.#findLostUpdates();
     this.#connectWrites();
@@ -231,6 +232,23 @@ class ListAppendCheck {
     let at = this.#firstAborted.get(key);
     if (at === undefined) this.#firstAborted.set(key, (at = longest.findIndex(isDirty)));
     return at;
+  }
+
+  /** A transaction's appends to a key stand in its own order, and none is left out before one that is seen. */
+  #findTornAppends(): void {
+    const versions = this.#versions;
+    for (const [key, order] of this.#orders) {
+      const placed = new Set<number>();
+      for (const id of order) {
+        placed.add(id);
+        const before = versions.ownBefore(id);
+        if (before === undefined || placed.has(before) || !this.#isIn(id)) continue;
+        const [first, second, writer] = [versions.valueOf(before), versions.valueOf(id), versions.writerOf(id)];
+        const reader = this.#longest.get(key)?.transaction ?? writer;
+        const why = `T${writer} appended ${first} to ${key} and then ${second}, T${reader} read ${second} without ${first} before it`;
+        this.#direct.add("incompatible-order", [writer, reader], why);
+      }
+    }
   }
 
   #findDirtyUpdates(): void {

@@ -108,6 +108,13 @@ export const kvModel: Model<KvState, KvInput, KvOutput> = {
   isRead: (input, output) =>
     input.type === "get" || (output.type === "cas" && !output.swapped) || (output.type === "delete" && !output.deleted),
   holds: ({ value }) => value ?? NOTHING,
+  revision(_input, output) {
+    if (output.type === "get") {
+      return output.modRevision > 0 ? { atMost: output.modRevision, raises: true } : undefined;
+    }
+    const changed = output.type === "put" || (output.type === "cas" ? output.swapped : output.deleted);
+    return { atMost: output.revision, raises: changed };
+  },
   isDead: (state, input) => input.type === "cas" && input.expected > 0 && hasPassed(state, input.expected),
   step(state, input, output) {
     switch (input.type) {

@@ -1,14 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { Prng } from "../../base/prng.ts";
-import { type AnomalyName, anomalyNames, type Level, levels, weakestLevelWithout } from "./anomalies.ts";
+import { type AnomalyName, type Level, levels, weakestLevelWithout } from "./anomalies.ts";
 import { checkRwRegister, type VersionSources } from "./rw-register.ts";
-import { isSerializable } from "./testing/serial-oracle.ts";
+import { runRegisters } from "./testing/store-runs.ts";
 import { registers } from "./testing/txn-notation.ts";
 import type { RegisterOp, Transaction } from "./transaction.ts";
-import { executeRwRegister } from "./txn-executor.ts";
-import { makeStore } from "./txn-stores.ts";
 import { verdictText } from "./txn-verdict.ts";
-import { TxnWorkload } from "./txn-workload.ts";
 
 type History = readonly Transaction<RegisterOp>[];
 
@@ -123,71 +119,9 @@ describe("checkRwRegister() on known histories", () => {
   });
 });
 
-function run(level: Level, seed: number, transactions: number, clients = 4, keys = 3): History {
-  const workload = new TxnWorkload({ seed, keys, writesPerKeyMax: 12 });
-  const chances = { abortChance: 0.1, unknownChance: level === "read-uncommitted" ? 0 : 0.05 };
-  return executeRwRegister(makeStore(level, new Prng(seed)), workload, { seed, transactions, clients, ...chances });
-}
-
-const stores: readonly (readonly [Level, readonly AnomalyName[], readonly AnomalyName[]])[] = [
-  ["read-uncommitted", ["G1a", "G1b", "G1c", "lost-update"], ["garbage-read"]],
-  ["read-committed", ["internal", "lost-update", "G-single", "G2-item"], ["G0", "G1a", "G1b", "G1c", "dirty-update"]],
-  ["snapshot-isolation", ["G2-item"], ["G1c", "lost-update", "internal", "G-single", "G-nonadjacent"]],
-  ["serializable", ["G-single-realtime", "G-single-process"], ["G0", "G1c", "G-single", "G-nonadjacent", "G2-item"]],
-  ["strict-serializable", [], anomalyNames],
-];
-
-describe("checkRwRegister() on stores of known isolation", () => {
-  it.each(stores)("%s: what it allows is found, what it forbids never occurs", (level, shown, never) => {
-    const seen = new Set<AnomalyName>();
-    const sources = level === "strict-serializable" ? { linearizableKeys: true, sequentialKeys: true } : {};
-    for (let seed = 0; seed < 40; seed++) {
-      const history = run(level, seed, 150);
-      for (const name of names(history, sources)) seen.add(name);
-      expect([seed, checkRwRegister(history, { level, sources }).type]).toEqual([seed, "ok"]);
-    }
-    expect(shown.filter((name) => !seen.has(name))).toEqual([]);
-    expect(never.filter((name) => seen.has(name))).toEqual([]);
-  });
-});
-
-describe("checkRwRegister() beside every order of a small history", () => {
-  it.each([
-    ["serializable", {}],
-    ["strict-serializable", {}],
-    ["strict-serializable", { linearizableKeys: true, sequentialKeys: true }],
-  ] as const)("never objects to a history that is %s, with sources %j", (level, sources) => {
-    const answers = { right: 0, missed: 0, ok: 0 };
-    for (let seed = 0; seed < 1_200; seed++) {
-      const prng = new Prng(seed);
-      let history = run(prng.pick(levels), seed, 5, 3, 2);
-      if (prng.chance(0.4)) history = spoiled(history, prng);
-      const isRight = isSerializable(history, { isStrict: level === "strict-serializable" });
-      const { type } = checkRwRegister(history, { level, sources });
-      if (isRight) expect([seed, type]).toEqual([seed, "ok"]);
-      answers[isRight ? "ok" : type === "violation" ? "right" : "missed"]++;
-    }
-    expect(answers.ok).toBeGreaterThan(150);
-    expect(answers.right).toBeGreaterThan(5 * answers.missed); // R1: some are missed
-  });
-});
-
-/** One transaction's reads return something else. */
-function spoiled(history: History, prng: Prng): History {
-  const at = prng.below(history.length);
-  return history.map((transaction, index) => {
-    if (index !== at) return transaction;
-    const operations = transaction.operations.map((operation): RegisterOp => {
-      if (operation.type !== "read" || prng.chance(0.3)) return operation;
-      return { ...operation, value: prng.chance(0.3) ? undefined : prng.between(1, 3) };
-    });
-    return { ...transaction, operations };
-  });
-}
-
 describe("checkRwRegister() on long histories", () => {
   it("decides 20,000 transactions of 16 clients", () => {
-    const history = run("strict-serializable", 5, 20_000, 16, 12);
+    const history = runRegisters("strict-serializable", 5, 20_000, 16, 12);
     expect(checkRwRegister(history, { sources: { linearizableKeys: true } }).type).toBe("ok");
   });
 });

@@ -11,7 +11,7 @@
  * E5. read-uncommitted: writes are visible at once, and are taken back if the transaction aborts; locks as in E4.
  */
 import { assert } from "../../base/assert.ts";
-import type { Prng } from "../../base/prng.ts";
+import { Prng } from "../../base/prng.ts";
 import type { Level } from "./anomalies.ts";
 import type { TxnValue } from "./transaction.ts";
 
@@ -33,8 +33,12 @@ export interface TxnStore {
   begin(): StoreTransaction;
 }
 
-/** A store that keeps this level and, given overlapping clients, shows that it keeps no stronger one. */
-export function makeStore(level: Level, prng: Prng): TxnStore {
+/**
+ * A store that keeps this level and, given overlapping clients, shows that it keeps no stronger one. The seed decides how old
+ * the states are that a "serializable" store reads from; at the other levels nothing is left to chance.
+ */
+export function makeStore(level: Level, seed: number): TxnStore {
+  const prng = new Prng(seed);
   const state = new CommittedState();
   const locks: Locks = new Map();
   switch (level) {

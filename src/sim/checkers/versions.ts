@@ -13,6 +13,8 @@ export class Versions {
   readonly #values: TxnValue[] = [];
   readonly #writers: number[] = [];
   readonly #isFinal: boolean[] = [];
+  /** Of a version: the one its writer wrote to the key before. */
+  readonly #ownBefore = new Map<number, number>();
 
   get count(): number {
     return this.#keys.length;
@@ -29,7 +31,10 @@ export class Versions {
     }
     this.#writers[id] = transaction;
     this.#isFinal[id] = true;
-    if (before !== undefined) this.#isFinal[before] = false;
+    if (before !== undefined) {
+      this.#isFinal[before] = false;
+      this.#ownBefore.set(id, before);
+    }
     return id;
   }
 
@@ -59,6 +64,11 @@ export class Versions {
   /** Index of the transaction, or `NOBODY`. */
   writerOf(id: number): number {
     return this.#writers[id] ?? NOBODY;
+  }
+
+  /** What its writer had written to the key just before; undefined if this was its first. */
+  ownBefore(id: number): number | undefined {
+    return this.#ownBefore.get(id);
   }
 
   /** It is the last that its writer wrote to the key. */
