@@ -5,7 +5,7 @@
  *
  *   rogue     a leader goes on alone and gathers entries that nobody else has; the others elect another, which commits, and
  *             perhaps forgets its log; then they meet
- *   usurper   a voter loses the leader; before or while it stands, the leader loses everybody
+ *   usurper   a voter loses the leader, or is given its place; before or while it stands, the leader loses everybody
  *   split     while members change, old and new ones lose each other, and both sides try to go on
  *   rotten    a follower loses a record that it acknowledged, hears old frames again, and is asked for its vote
  *   relay     leaders follow each other quickly, each with a few of the others
@@ -15,7 +15,7 @@
 import { assert } from "../../src/base/assert.ts";
 import { logIndex, type NodeId, nodeId } from "../../src/base/ids.ts";
 import { Prng } from "../../src/base/prng.ts";
-import { findMember, incomingVoters } from "../../src/consensus/contract/configuration.ts";
+import { findMember, incomingVoters, isVoter } from "../../src/consensus/contract/configuration.ts";
 import type { CoreFactory } from "../../src/consensus/contract/core.ts";
 import { Cluster, type Flight } from "../scenario/cluster.ts";
 import type { Lens } from "../scenario/safety.ts";
@@ -33,7 +33,7 @@ const ELECTION_MS = 100;
 const HEARTBEAT_MS = 10;
 const NODES_MAX = 7;
 const STORIES = 5;
-const ARCHIVE_MAX = 60;
+const ARCHIVE_MAX = 250;
 /** Elections, repairs, snapshots and joint changes each take a few election timeouts at most. */
 const PROGRESS_MS = 60 * ELECTION_MS;
 
@@ -69,7 +69,7 @@ class Stories {
         messageBytesMax: prng.pick([1, 8, 1_000]),
       },
     });
-    this.#cluster.delay = () => (prng.chance(0.1) ? prng.below(ELECTION_MS) : 1);
+    this.#cluster.delay = () => (prng.chance(0.1) ? prng.below(1.5 * ELECTION_MS) : 1);
   }
 
   run(): void {
@@ -99,6 +99,8 @@ class Stories {
       rotten: () => this.#rotten(),
       relay: () => this.#relay(),
     };
+    // A lease is what a usurper meets.
+    if ((this.#options.leaseMs ?? 0) > 0 && this.#prng.chance(0.5)) return { name: "usurper", tell: stories.usurper };
     const [name, tell] = this.#prng.pick(Object.entries(stories));
     return { name, tell };
   }
@@ -130,6 +132,7 @@ class Stories {
       this.#disturb(leader);
     }
     this.#cluster.heal();
+    if (prng.chance(0.3)) this.#forget(leader);
     this.#run(prng.below(2 * ELECTION_MS));
   }
 
@@ -138,30 +141,39 @@ class Stories {
     const leader = this.#leader();
     const other = prng.pick(this.#cluster.ids);
     if (leader === undefined || other === leader) return;
-    this.#cluster.cut(leader, other);
-    if (prng.chance(0.8)) this.#cluster.cut(other, leader);
+    this.#replay(leader, prng.below(8));
     if (prng.chance(0.3)) {
-      this.#cluster.transfer(leader, prng.pick(this.#cluster.ids));
-      this.#run(prng.below(2 * ELECTION_MS));
+      // It is asked to give its place away, and may learn of nothing that follows.
+      const comesLate = prng.chance(0.4);
+      if (comesLate) this.#cluster.hold(leader, other);
+      this.#cluster.transfer(leader, other);
+      this.#run(comesLate ? prng.between(ELECTION_MS, 1.4 * ELECTION_MS) : prng.below(4));
+    } else {
+      this.#cluster.cut(leader, other);
+      if (prng.chance(0.8)) this.#cluster.cut(other, leader);
+      this.#run(prng.between(ELECTION_MS / 2, 2 * ELECTION_MS));
     }
-    this.#run(prng.between(ELECTION_MS / 2, 2 * ELECTION_MS));
     if (this.#cluster.machine(leader).core === undefined) return;
-    const isPaused = prng.chance(0.2);
+    this.#part([leader]);
+    const isPaused = prng.chance(0.3);
     if (isPaused) this.#cluster.paused.add(leader);
-    else this.#part([leader]);
-    if (prng.chance(0.3)) this.#crashSome(leader);
+    if (prng.chance((this.#options.leaseMs ?? 0) > 0 ? 0.5 : 0.3)) this.#crashSome(leader);
     if (prng.chance(0.3)) {
       for (const id of this.#alive) {
         if (id !== leader) this.#cluster.input(id, { type: "peer-lost", peer: leader });
       }
     }
+    if (prng.chance(0.3)) this.#replay(other, prng.between(1, 8));
+    const readChance = prng.pick([0.1, 0.5, 1]);
     for (let left = prng.between(10, 60); left > 0; left--) {
       this.#run(prng.below(6));
       const { leader: newest } = this.#cluster;
       if (newest !== undefined && prng.chance(0.5)) this.#propose(newest, 1);
-      if (!isPaused) this.#readAt(leader);
+      if (!isPaused && prng.chance(readChance)) this.#readAt(leader);
     }
     if (isPaused) {
+      this.#cluster.paused.delete(leader);
+      if (prng.chance(0.5)) this.#readAt(leader); // before anything tells it that time has passed
       this.#cluster.resume(leader);
       this.#readAt(leader);
       this.#run(prng.below(20));
@@ -183,7 +195,14 @@ class Stories {
       const role = prng.chance(0.8) ? "voter" : "learner";
       return fuzzMember(id, role, role === "learner" && prng.chance(0.3));
     });
+    this.#propose(leader, prng.below(4)); // what is under way when the change begins
     if (this.#cluster.change(leader, members).type !== "accepted") return this.#run(prng.below(ELECTION_MS));
+    if (prng.chance(0.3)) {
+      // Somebody wants another change before this one is done.
+      this.#run(prng.below(4));
+      const fewer = members.filter(({ role }) => role === "voter").slice(0, prng.between(1, 3));
+      if (fewer.length > 0 && this.#leaders.includes(leader)) this.#cluster.change(leader, fewer);
+    }
     for (const id of wanted) if (!this.#cluster.machines.has(id)) this.#cluster.add(id);
     const added = wanted.filter((id) => !before.includes(id));
     // One side has those that come, and perhaps the leader and one more; the other side those that were there.
@@ -238,6 +257,7 @@ class Stories {
       const friends = this.#alive.filter((id) => id !== leader && prng.chance(0.4));
       this.#part([leader, ...friends]);
       this.#propose(leader, prng.between(1, 4));
+      this.#replay(leader, prng.below(8)); // answers to what it said as an earlier leader
       this.#run(prng.below(12));
       this.#disturb(leader);
       this.#cluster.heal();
@@ -287,6 +307,11 @@ class Stories {
       }),
     });
     cluster.run(ELECTION_MS);
+    for (const id of this.#leaders) {
+      const { configuration, commit, configurationIndex } = cluster.core(id).status();
+      const isOut = configurationIndex <= commit && !isVoter(configuration, id);
+      assert(!isOut, "who is no voter any more leads no more", { id, configuration });
+    }
   }
 
   /** A damaged voter, or one that has nothing yet, may be one too many; its owner has to help. `core-fuzz.ts` counts such. */
@@ -317,8 +342,9 @@ class Stories {
     const prng = this.#prng;
     for (let leftMs = ms; leftMs >= 0; leftMs -= 8) {
       for (const flight of cluster.flights) {
+        if (!prng.chance(0.05)) continue;
         if (this.#archive.length >= ARCHIVE_MAX) this.#archive.splice(prng.below(ARCHIVE_MAX), 1);
-        if (prng.chance(0.15)) this.#archive.push(flight);
+        this.#archive.push(flight);
       }
       cluster.run(Math.min(8, leftMs));
     }
@@ -406,9 +432,19 @@ class Stories {
     }
   }
 
+  /** Hears of everything and writes nothing of it down, until it crashes. */
+  #forget(id: NodeId): void {
+    const machine = this.#cluster.machine(id);
+    machine.diskHeld = true;
+    this.#run(this.#prng.below(ELECTION_MS));
+    machine.diskHeld = false;
+    if (machine.core !== undefined) this.#cluster.crash(id, 0);
+    this.#cluster.start(id);
+  }
+
   #crashSome(but: NodeId): void {
     for (const id of this.#alive) {
-      if (id === but || this.#prng.chance(0.5)) continue;
+      if (id === but || this.#prng.chance(0.4)) continue;
       this.#cluster.crash(id, 0);
       this.#cluster.start(id);
     }

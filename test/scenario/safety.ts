@@ -648,8 +648,6 @@ function readDisk(disk: readonly LogRecord[], start: LogStart): ReadDisk {
       log.push(record);
     }
   }
-  const atStart = log.find((record) => record.index === start.index);
-  if (atStart !== undefined && atStart.chain !== start.chain) return { readable: [], damagedUpTo: undefined };
   const above = log.filter((record) => record.index > start.index);
   const readable: LogRecord[] = [];
   let { index, chain } = start;
@@ -659,7 +657,8 @@ function readDisk(disk: readonly LogRecord[], start: LogStart): ReadDisk {
     index = record.index;
     chain = record.chain;
   }
-  // Right after the start a break means the rest of a log that a snapshot replaced, unless an index is missing.
+  // Right after the start a break means the rest of a log that a snapshot replaced, unless an index is missing. What stands at
+  // the start itself says nothing: the record of where the log begins may be lost, and entries follow all the same.
   const next = above[readable.length];
   const isHole = next !== undefined && (readable.length > 0 || next.index !== start.index + 1);
   return { readable, damagedUpTo: isHole ? above.at(-1)?.index : undefined };

@@ -7,17 +7,19 @@
  *   absent    the node is cut off both ways, and comes back: whoever leads meanwhile goes on leading (pre-vote)
  *   stalled   the node's disk hangs: a leader must give its place away
  *   paused    the node's process stands still
+ *   wiped     the node comes back with an empty disk; in the end everybody has a vote again
  *
  * Source  Ongaro 2014, sections 6.4 and 9.6; Howard & Abraham, "Raft does not guarantee liveness in the face of network
  *         faults" (2020), after the outage of 2 November 2020 at Cloudflare.
  */
 import { assert } from "../../../src/base/assert.ts";
+import type { ConsensusEngine } from "../../../src/config/node-config.ts";
 import type { Fault } from "../../../src/sim/faults.ts";
 import type { Scenario } from "../../../src/sim/simulate.ts";
 import type { TraceEntry } from "../../../src/sim/trace.ts";
 import { type GroupNode, groupScenario } from "./group-scenario.ts";
 
-export const progressKinds = ["deaf", "mute", "absent", "stalled", "paused"] as const;
+export const progressKinds = ["deaf", "mute", "absent", "stalled", "paused", "wiped"] as const;
 export type ProgressKind = (typeof progressKinds)[number];
 
 const FAULT_MS = 5_000;
@@ -26,6 +28,8 @@ const GAP_MS = 7_500;
 const GRACE_MS = 3_000;
 /** After a fault, how long whoever leads must have gone on. */
 const AFTER_MS = 1_000;
+/** Nothing but the fault itself may cost a leader its quorum. */
+const SOUND_LINK = { delayLeastMs: 0.1, delayMeanMs: 0.5, bytesPerMs: 125_000, lossChance: 0, retransmitMs: 200 };
 const TRACE_ENTRIES = 50_000;
 
 function faultOn(kind: ProgressKind, nodes: number, node: number, atMs: number): Fault {
@@ -50,23 +54,26 @@ function faultOn(kind: ProgressKind, nodes: number, node: number, atMs: number):
       return { type: "stalled-disk", atMs, node, forMs: FAULT_MS };
     case "paused":
       return { type: "pause", atMs, node, forMs: FAULT_MS };
+    case "wiped":
+      return { type: "wipe", atMs, node, downMs: 500 };
   }
 }
 
 export function progressScenario(
   kind: ProgressKind,
-  run: { readonly seed: number; readonly nodes: number },
+  run: { readonly seed: number; readonly nodes: number; readonly consensus: ConsensusEngine },
 ): Scenario<GroupNode> {
-  const { seed, nodes } = run;
+  const { seed, nodes, consensus } = run;
   const hit = Array.from({ length: 3 }, (_, i) => ((seed + i) % nodes) + 1);
   const scenario = groupScenario(seed, {
     nodes,
+    consensus,
     clients: 6,
     patienceMs: 300,
     pauseMs: 20,
     durationMs: 500 + GAP_MS * hit.length,
     faults: hit.map((node, i) => faultOn(kind, nodes, node, 500 + GAP_MS * i)),
-    network: { datagram: undefined, resetChance: 0, corruptChance: 0 },
+    network: { datagram: undefined, resetChance: 0, corruptChance: 0, link: SOUND_LINK },
     disk: {},
   });
   return {
@@ -81,14 +88,37 @@ export function progressScenario(
         const toMs = fromMs + FAULT_MS;
         const served = scenario.acknowledged.filter(({ byMs }) => byMs > fromMs + GRACE_MS && byMs < toMs).length;
         assert(served > 0, "a majority goes on serving", { kind, node: hit[i], fromMs, toMs });
+        if (kind === "wiped") for (const node of ended.nodes) checkVote(node);
         if (kind === "mute" || kind === "absent") checkUndisturbed(events, hit[i] ?? 0, fromMs, toMs + AFTER_MS);
       }
     },
   };
 }
 
-const faultType = (kind: ProgressKind): Fault["type"] =>
-  kind === "stalled" ? "stalled-disk" : kind === "paused" ? "pause" : "partition";
+function faultType(kind: ProgressKind): Fault["type"] {
+  switch (kind) {
+    case "stalled":
+      return "stalled-disk";
+    case "paused":
+      return "pause";
+    case "wiped":
+      return "wipe";
+    case "deaf":
+    case "mute":
+    case "absent":
+      return "partition";
+  }
+}
+
+/** M1 of `src/group`: a member that lost its disk votes again, in the name of its new data folder. */
+function checkVote({ group, foundation }: Pick<GroupNode, "group" | "foundation">): void {
+  const me = group.members.find(({ id }) => id === group.nodeId);
+  const { incarnation } = foundation.identity;
+  assert(me?.role === "voter" && me.incarnation === incarnation, "M1: every member has a vote again", {
+    me,
+    incarnation,
+  });
+}
 
 /** A node that was away while another led must not end that leadership, neither meanwhile nor by coming back. */
 function checkUndisturbed(events: readonly TraceEntry[], away: number, fromMs: number, toMs: number): void {

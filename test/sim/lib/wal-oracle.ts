@@ -9,7 +9,7 @@
  */
 import { assert } from "../../../src/base/assert.ts";
 import { type GroupId, groupId, logIndex, term } from "../../../src/base/ids.ts";
-import { isEntry, isSlot, isSticky, type LogRecord, RecordKind } from "../../../src/consensus/contract/record.ts";
+import { isEntry, isSlot, isSticky, type LogRecord, type RecordKind } from "../../../src/consensus/contract/record.ts";
 import { crc32 } from "../../../src/sim/sim-kernels.ts";
 import type { WalRecovery } from "../../../src/storage/wal/contract.ts";
 
