@@ -81,7 +81,11 @@ export class Hunter {
           const caught = isEndless ? "the run does not end" : "the run waits for what never comes";
           return resolve({ type: "killed", attempts, cpuSeconds, attempt: current, caught });
         }
-        resolve({ type: "broken", attempt: current, caught: complaint.trim() === "" ? `exit code ${code}` : complaint.trim() });
+        resolve({
+          type: "broken",
+          attempt: current,
+          caught: complaint.trim() === "" ? `exit code ${code}` : complaint.trim(),
+        });
       });
     });
   }
