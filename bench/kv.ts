@@ -71,11 +71,11 @@ async function enter(spec: ClusterSpec, folder: string): Promise<Contestant> {
   return { spec, cluster, rates: {}, latenciesMs: {}, memoryWithKeys: [] };
 }
 
-/** Round 0 warms up and is not counted. In every second round the other system goes first. */
+/** Round 0 warms up and is not counted: code compiles as it runs. In every second round the other system goes first. */
 async function runRounds(contestants: readonly Contestant[], options: Options): Promise<void> {
   for (let round = 0; round <= options.rounds; round++) {
     for (const variant of variants) {
-      const sized = round === 0 || options.quick ? smaller(variant) : variant;
+      const sized = options.quick ? smaller(variant) : variant;
       for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
         const key = `bench/${round}/${variant.name}`;
         const result = await runVariant(contestant.cluster, sized, key);
@@ -106,7 +106,7 @@ async function finish(contestant: Contestant, kills: number): Promise<SystemResu
   return { name: spec.name, version: spec.version(), rates, latenciesMs, ...memory, gapsMs };
 }
 
-/** Ten times fewer requests: enough to warm up, or to see that the rig works. */
+/** Ten times fewer requests: enough to see that the rig works. */
 function smaller(variant: Variant): Variant {
   return { ...variant, requests: variant.requests / QUICK_DIVISOR };
 }
