@@ -24,6 +24,8 @@ export interface GroupNode {
 }
 
 const GROUP = groupId(7);
+/** After the faults, until a node has acknowledged a command of its own. */
+const SERVES_WITHIN_MS = 20_000;
 
 /** What a run changes in the configuration of its nodes. */
 export interface Settings {
@@ -132,20 +134,24 @@ export function groupScenario(
   const rejected = new Set<number>();
   const sent = new Set<number>();
   let next = 1;
+  /** True if it was acknowledged. */
+  const append = async (c: SimClient<GroupNode>, node: number, key: number): Promise<boolean> => {
+    const value = next++;
+    sent.add(value);
+    const command = appendCommand(key, value, options.paddingBytes);
+    const call = await c.call(node, ({ group }) => group.propose(command));
+    if (call.type === "answer" && call.value.type === "rejected") rejected.add(value);
+    if (call.type !== "answer" || call.value.type !== "committed") return false;
+    acknowledged.push({ key, value, position: call.value.result.position, byMs: c.nowMs });
+    return true;
+  };
   const client = async (c: SimClient<GroupNode>): Promise<void> => {
     while (!c.stopping) {
       await c.sleep(c.random.below((options.pauseMs ?? 50) * 2) + 1);
       const key = c.random.below(options.keys ?? 3);
       const node = c.anyNode();
       if (c.random.chance(0.6)) {
-        const value = next++;
-        sent.add(value);
-        const command = appendCommand(key, value, options.paddingBytes);
-        const call = await c.call(node, ({ group }) => group.propose(command));
-        if (call.type === "answer" && call.value.type === "rejected") rejected.add(value);
-        if (call.type !== "answer" || call.value.type !== "committed") continue;
-        acknowledged.push({ key, value, position: call.value.result.position, byMs: c.nowMs });
-        c.progress();
+        if (await append(c, node, key)) c.progress();
       } else {
         const startedMs = c.nowMs;
         const call = await c.call(node, ({ group }) => group.read(key, { level: options.readLevel ?? "linearizable" }));
@@ -158,6 +164,15 @@ export function groupScenario(
             throw new Error(`stale read: ${a.value} was acknowledged at ${a.byMs} ms, read began ${startedMs} ms`);
         }
       }
+    }
+    if (c.number === 1) for (const node of serving) await visit(c, node);
+  };
+  /** The faults are over: now every node must serve, not only some. */
+  const visit = async (c: SimClient<GroupNode>, node: number): Promise<void> => {
+    const untilMs = c.nowMs + SERVES_WITHIN_MS;
+    while (!(await append(c, node, 0))) {
+      if (c.nowMs > untilMs) throw new Error(`node ${node} does not serve after the faults`);
+      await c.sleep(100);
     }
   };
   return {

@@ -25,6 +25,8 @@ const faults: Readonly<Record<WalKind, { readonly kinds: readonly FaultKind[]; r
 };
 
 const NODES = 3;
+/** So that a batch gathers while another is written, or waits for space. */
+const CLIENTS_A_NODE = 2;
 const DURATION_MS = 8_000;
 
 class LogNode {
@@ -146,8 +148,11 @@ export async function runWal(
     host: nodeSimHost,
     factory: { start: (ports, node) => LogNode.start(wrap(ports), of(node), segmentBytes) },
     durationMs: DURATION_MS,
-    clients: NODES,
-    client: (client) => work(client, client.number, of(client.number)),
+    clients: CLIENTS_A_NODE * NODES,
+    client: (client) => {
+      const node = 1 + (client.number % NODES);
+      return work(client, node, of(node));
+    },
     faults: { ...faults[kind], electionMs: 100, rotPrefix: "wal/", swarm: false },
     startMayFail: (error) => error.code === "DISK_FAILED" || error.code === "DISK_FULL",
     isRepaired: (_, node) => !node.wal.isDamaged,
